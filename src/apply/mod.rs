@@ -1,0 +1,1 @@
+//! The executor over host ports and a journal; knows no network.

@@ -1,0 +1,1 @@
+//! One file a command; one place that turns errors into a hint and an exit code.

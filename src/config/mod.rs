@@ -1,0 +1,1 @@
+//! KDL to an environment, with every error on its place.

@@ -1,0 +1,1 @@
+//! Hosts together: observation, waves, commit rounds, going back.

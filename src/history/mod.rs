@@ -1,0 +1,1 @@
+//! SQLite: runs, steps, gates, drift reports, audit.

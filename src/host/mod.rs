@@ -1,0 +1,1 @@
+//! One server as rosey may see and change it.

@@ -1,0 +1,1 @@
+//! Words as pure values: names, digests, resources, states, steps, plans, runs.

@@ -1,0 +1,1 @@
+//! SSH: session, host keys, upload.

@@ -1,0 +1,1 @@
+//! Data to words, and the JSON stream; progress.

@@ -1,0 +1,1 @@
+//! One file a kind: everything that rosey knows about it.
