@@ -1,0 +1,1 @@
+CREATE TABLE likes (quote INTEGER NOT NULL, who TEXT NOT NULL, PRIMARY KEY (quote, who));
