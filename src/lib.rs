@@ -7,16 +7,16 @@
 //!
 //! The modules stand in layer order: each uses only those before it.
 
-pub mod model;
+pub mod apply;
+pub mod cli;
 pub mod config;
 pub mod content;
-pub mod host;
-pub mod step;
-pub mod plan;
-pub mod apply;
-pub mod helper;
-pub mod remote;
 pub mod fleet;
+pub mod helper;
 pub mod history;
+pub mod host;
+pub mod model;
+pub mod plan;
+pub mod remote;
 pub mod report;
-pub mod cli;
+pub mod step;

@@ -1,1 +1,15 @@
-//! One server as rosey may see and change it.
+//! One server as rosey may see it and change it.
+//!
+//! [`ReadHost`] is all that observing and planning get; [`WriteHost`] is what the executor gets.
+//! `LocalHost` is this machine; `MemoryHost` is a machine in memory that keeps unsynced writes
+//! apart, so that the laws can be tested with every fault at every primitive.
+//!
+//! Nothing here knows of resources, steps or plans. Every path is absolute, and no component but
+//! the last may be a symbolic link: an app's user must not lead a root helper elsewhere.
+
+pub mod port;
+
+pub use port::{
+    Account, Activity, Command, CommandOutput, Entry, EntryType, HostError, HostErrorKind, Manager,
+    Owner, ReadHost, ServiceAct, ServiceStatus, Space, Unit, WriteHost,
+};

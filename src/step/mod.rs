@@ -1,1 +1,5 @@
 //! One file a kind: everything that rosey knows about it.
+//!
+//! Start reading at [`kind`]. Nothing here knows of other hosts, the network or the order of steps.
+
+pub mod kind;

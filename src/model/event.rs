@@ -1,0 +1,173 @@
+//! What happens while a run goes on. Human output, JSON, history and dashboard are equal consumers.
+
+use serde::{Deserialize, Serialize};
+
+use super::gate::GateResult;
+use super::names::{AppName, HostName};
+use super::run::{Author, Outcome, RunId};
+use super::step::{Action, StepId, StepKind, Wave};
+
+/// Something that happened, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// RFC 3339, UTC, by the clock of whoever saw it.
+    pub time: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened. `message` for people is made of it in `report`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum EventKind {
+    /// A run begins; its plan is known.
+    RunStarted {
+        /// The run.
+        run: RunId,
+        /// The environment.
+        environment: String,
+        /// The command: `apply`, `rollback`, `remove`, `heal`.
+        command: String,
+        /// Who, from where and why.
+        author: Author,
+        /// How many steps.
+        steps: usize,
+        /// The hosts of the run.
+        hosts: Vec<HostName>,
+    },
+    /// Something is being waited for.
+    Waiting {
+        /// The host, where it is one.
+        host: Option<HostName>,
+        /// For what, and why: `the lock, held by ann since 12:03 (run …)`.
+        reason: String,
+    },
+    /// Content is on its way to a host.
+    Transfer {
+        /// The host.
+        host: HostName,
+        /// The app.
+        app: AppName,
+        /// Files that the host lacks.
+        files: u64,
+        /// Their bytes, before compression.
+        bytes: u64,
+        /// Bytes on the wire so far.
+        sent: u64,
+        /// Whether all has arrived.
+        done: bool,
+    },
+    /// A wave begins.
+    WaveStarted {
+        /// Which; 0 is inert work.
+        wave: Wave,
+        /// How many waves there are, the inert one not counted.
+        of: u32,
+        /// Its hosts.
+        hosts: Vec<HostName>,
+    },
+    /// A step begins.
+    StepStarted {
+        /// The host.
+        host: HostName,
+        /// The app.
+        app: AppName,
+        /// The step.
+        step: StepId,
+        /// Its kind.
+        kind: StepKind,
+        /// What it does.
+        action: Action,
+        /// To what.
+        resource: String,
+    },
+    /// A step is done, and what it says was read back.
+    StepDone {
+        /// The host.
+        host: HostName,
+        /// The app.
+        app: AppName,
+        /// The step.
+        step: StepId,
+        /// Whether anything had to be done.
+        changed: bool,
+        /// Milliseconds.
+        elapsed: u64,
+    },
+    /// A step failed.
+    StepFailed {
+        /// The host.
+        host: HostName,
+        /// The app.
+        app: AppName,
+        /// The step.
+        step: StepId,
+        /// What failed, where and why, with what to do.
+        error: String,
+        /// Milliseconds.
+        elapsed: u64,
+    },
+    /// A gate was read.
+    GateRead {
+        /// The host.
+        host: HostName,
+        /// The app.
+        app: AppName,
+        /// What it said.
+        result: GateResult,
+        /// Whether it was read before the first change, for the baseline.
+        baseline: bool,
+    },
+    /// A host begins or ends its way back.
+    GoingBack {
+        /// The host.
+        host: HostName,
+        /// The app.
+        app: AppName,
+        /// Why.
+        reason: String,
+    },
+    /// A host is back as it was, or isn't.
+    WentBack {
+        /// The host.
+        host: HostName,
+        /// The app.
+        app: AppName,
+        /// Whether everything is as it was.
+        complete: bool,
+        /// What isn't, where something isn't.
+        problems: Vec<String>,
+        /// Steps that were taken back.
+        steps: usize,
+        /// Milliseconds.
+        elapsed: u64,
+    },
+    /// All hosts of a run have committed.
+    Committed {
+        /// The generation's number.
+        generation: u64,
+        /// Its hosts.
+        hosts: Vec<HostName>,
+    },
+    /// Something was removed after the commit.
+    Pruned {
+        /// The host.
+        host: HostName,
+        /// The app.
+        app: AppName,
+        /// How many things.
+        count: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// Something worth saying that is none of the others.
+    Note {
+        /// The host, where it concerns one.
+        host: Option<HostName>,
+        /// The words.
+        text: String,
+    },
+    /// The last event, exactly once.
+    Outcome(Outcome),
+}

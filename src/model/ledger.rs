@@ -1,0 +1,141 @@
+//! What rosey leaves on a host about an app: generations, holds, and the times of its changes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::facts::Moment;
+use super::gate::Gates;
+use super::names::{AppName, EnvironmentName};
+use super::resource::{ResourceId, State};
+use super::run::{Author, RunId};
+
+/// One state that an app had on a host, from its commit on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// The run that made it, the same on all hosts of the run; none for generation 0, what was there before.
+    pub run: Option<RunId>,
+    /// Its number for people: one above the highest that any host of the app showed.
+    pub number: u64,
+    /// The number of the generation that it came after; for one that a rollback made, the parent of the target.
+    pub parent: Option<u64>,
+    /// The name of the release; none for generation 0.
+    pub release: Option<String>,
+    /// The version; none for generation 0.
+    pub version: Option<String>,
+    /// The digest of source, templates and task definitions, the same for all hosts.
+    pub content: Option<Digest>,
+    /// The digest of the app as declared: what a hold holds.
+    pub declared: Option<Digest>,
+    /// The app's whole state on this host.
+    pub state: State,
+    /// Its gates, rendered for this host.
+    pub gates: Gates,
+    /// Who made it, and why.
+    pub author: Author,
+    /// When it was committed (RFC 3339, UTC).
+    pub at: String,
+    /// Whether all gates passed when it was committed.
+    pub verified: bool,
+    /// Whether a rollback has left it.
+    #[serde(default)]
+    pub left: bool,
+    /// Whether a person said that it is bad.
+    #[serde(default)]
+    pub bad: bool,
+}
+
+/// An app as declared that may not be applied again, because of a verdict or a rollback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The digest of the app as declared.
+    pub declared: Digest,
+    /// The name of the release that it would make.
+    pub release: String,
+    /// Why: the verdict, or the rollback's reason.
+    pub why: String,
+    /// The run that set it.
+    pub run: RunId,
+    /// When (RFC 3339, UTC).
+    pub at: String,
+}
+
+/// Everything that rosey knows of an app on a host; it lies on that host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The environment that the app belongs to.
+    pub environment: EnvironmentName,
+    /// The app.
+    pub app: AppName,
+    /// The app's root, by its real path.
+    pub root: String,
+    /// The last run that had steps here, whatever its outcome; a saved plan names it.
+    pub head: Option<RunId>,
+    /// Generations that are kept, oldest first; the last one stands.
+    pub generations: Vec<Generation>,
+    /// What may not be applied again.
+    #[serde(default)]
+    pub holds: Vec<Hold>,
+    /// When rosey last changed each resource.
+    #[serde(default, with = "changes")]
+    pub changes: BTreeMap<ResourceId, Moment>,
+    /// How the last run ended that did not end well: for the next contact to tell.
+    #[serde(default)]
+    pub notice: Option<String>,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    #[must_use]
+    pub fn new(environment: EnvironmentName, app: AppName, root: String) -> Self {
+        Self {
+            environment,
+            app,
+            root,
+            head: None,
+            generations: Vec::new(),
+            holds: Vec::new(),
+            changes: BTreeMap::new(),
+            notice: None,
+        }
+    }
+
+    /// The generation that stands.
+    #[must_use]
+    pub fn current(&self) -> Option<&Generation> {
+        self.generations.last()
+    }
+
+    /// One generation by its number.
+    #[must_use]
+    pub fn generation(&self, number: u64) -> Option<&Generation> {
+        self.generations
+            .iter()
+            .find(|generation| generation.number == number)
+    }
+}
+
+/// JSON has no maps with compound keys: the changes are written as a list of pairs.
+mod changes {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Moment, ResourceId};
+
+    pub fn serialize<S: Serializer>(
+        changes: &BTreeMap<ResourceId, Moment>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        changes.iter().collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<ResourceId, Moment>, D::Error> {
+        Ok(Vec::<(ResourceId, Moment)>::deserialize(deserializer)?
+            .into_iter()
+            .collect())
+    }
+}

@@ -1,0 +1,217 @@
+//! One step of a plan: one resource, from one state to another.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::resource::{Resource, ResourceId};
+use super::value::Value;
+
+/// Names a step within its plan; the same resource on the same way always gets the same name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StepId(pub String);
+
+impl StepId {
+    /// The name of the step that brings a resource somewhere. `part` tells two steps of one
+    /// resource apart (stop and start); it is empty where there is one.
+    #[must_use]
+    pub fn of(resource: &ResourceId, part: &str) -> Self {
+        let ResourceId {
+            host,
+            app,
+            kind,
+            name,
+        } = resource;
+        let dash = if part.is_empty() { "" } else { "#" };
+        Self(format!("{host}/{app}/{kind}:{name}{dash}{part}"))
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+/// The kind of a step: `sync`, `link`, `run`, `restart`, `backup`, `verify`, `prune`, or a further one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StepKind(Cow<'static, str>);
+
+impl StepKind {
+    /// Makes a release, file or directory as it should be.
+    pub const SYNC: Self = Self(Cow::Borrowed("sync"));
+    /// Sets a link.
+    pub const LINK: Self = Self(Cow::Borrowed("link"));
+    /// Runs a task.
+    pub const RUN: Self = Self(Cow::Borrowed("run"));
+    /// Brings a service to enabled, active, fresh.
+    pub const RESTART: Self = Self(Cow::Borrowed("restart"));
+    /// Takes or restores a backup.
+    pub const BACKUP: Self = Self(Cow::Borrowed("backup"));
+    /// Reads the gates.
+    pub const VERIFY: Self = Self(Cow::Borrowed("verify"));
+    /// Removes what no kept generation needs.
+    pub const PRUNE: Self = Self(Cow::Borrowed("prune"));
+
+    /// A further kind.
+    #[must_use]
+    pub const fn new(word: &'static str) -> Self {
+        Self(Cow::Borrowed(word))
+    }
+
+    /// The word.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StepKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+/// What a step does to its resource, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// It isn't there and will be.
+    Create,
+    /// It is there and becomes another.
+    Update,
+    /// It is there and goes.
+    Remove,
+    /// A task is run.
+    Run,
+    /// A task's own `undo` is run.
+    Undo,
+    /// A service that doesn't run is started.
+    Start,
+    /// A service that runs is stopped and started in one act.
+    Restart,
+    /// A service reads its configuration again.
+    Reload,
+    /// A service that runs is stopped.
+    Stop,
+    /// Only enablement changes; the service runs on.
+    Enable,
+    /// Only enablement changes, the other way.
+    Disable,
+    /// A backup is taken.
+    Take,
+    /// A backup is put back.
+    Restore,
+    /// Gates are read.
+    Check,
+}
+
+impl Action {
+    /// The word as plans show it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Remove => "remove",
+            Self::Run => "run",
+            Self::Undo => "undo",
+            Self::Start => "start",
+            Self::Restart => "restart",
+            Self::Reload => "reload",
+            Self::Stop => "stop",
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+            Self::Take => "take",
+            Self::Restore => "restore",
+            Self::Check => "check",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+/// Why a step is in the plan: one attribute, as it is and as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// The attribute that differs.
+    pub attribute: String,
+    /// Its value now; none when it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old: Option<Value>,
+    /// Its value after the step; none when it will be absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new: Option<Value>,
+    /// The step that makes it differ, where it doesn't differ by itself (a restart because of a link).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<StepId>,
+}
+
+/// How a step can be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Label {
+    /// Byte for byte.
+    Reversible,
+    /// To an equal state by its kind's own measure.
+    Compensable,
+    /// Not by rosey.
+    Irreversible,
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Reversible => "reversible",
+            Self::Compensable => "compensable",
+            Self::Irreversible => "irreversible",
+        })
+    }
+}
+
+/// When a step's turn comes: 0 is inert work, which happens on all hosts first; from 1 on the wave
+/// of its host. A wave begins when every step of the one before, its gates among them, is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Wave(pub u32);
+
+impl Wave {
+    /// Nothing that the running system can see.
+    pub const INERT: Self = Self(0);
+}
+
+/// One resource on its way from one state to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its name within the plan.
+    pub id: StepId,
+    /// The kind of the step, which knows how to take it.
+    pub kind: StepKind,
+    /// What it changes.
+    pub resource: ResourceId,
+    /// What it does to it, in one word.
+    pub action: Action,
+    /// The resource before the step; none when it is absent. Found otherwise, the step is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Resource>,
+    /// The resource after the step; none when it will be absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Resource>,
+    /// Why it is in the plan; never empty but for attendants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
+    /// How it can be taken back.
+    pub label: Label,
+    /// When its turn comes.
+    pub wave: Wave,
+    /// The steps that must be done first, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<StepId>,
+}

@@ -1,0 +1,338 @@
+//! What rosey knows about one kind of resource, as one trait.
+//!
+//! The planner asks the pure half and never looks at a kind's name; the executor asks the other
+//! half. A new kind is one file that implements this, and one line in [`super::registry`].
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::content::PathChange;
+use crate::host::{HostError, Owner, ReadHost, WriteHost};
+use crate::model::{
+    Action, Label, Moment, Reason, Resource, ResourceId, ResourceKind, RunId, Step, StepKind,
+    Thing, Value,
+};
+
+/// A resource with its name.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a> {
+    /// Its name.
+    pub id: &'a ResourceId,
+    /// How it is.
+    pub resource: &'a Resource,
+}
+
+/// A resource on its way: from how it is to how it should be; none is absence.
+#[derive(Debug, Clone, Copy)]
+pub struct Change<'a> {
+    /// Its name.
+    pub id: &'a ResourceId,
+    /// How it is.
+    pub from: Option<&'a Resource>,
+    /// How it should be.
+    pub to: Option<&'a Resource>,
+}
+
+/// One part of a change: most changes have one; a service that must not run while something under
+/// it changes has two, `stop` and `start`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Tells parts of one resource apart; empty where there is one.
+    pub name: &'static str,
+    /// What it does.
+    pub action: Action,
+    /// How the resource is before it.
+    pub from: Option<Resource>,
+    /// How the resource is after it.
+    pub to: Option<Resource>,
+}
+
+/// Where things of one app lie on its host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// The app's root, by its real path.
+    pub root: PathBuf,
+    /// The directory of the app in the host's registry: ledger, journal, lock, and the process manager's own.
+    pub state: PathBuf,
+}
+
+impl Places {
+    /// `<root>/.rosey`, only for rosey and only readable by its user.
+    #[must_use]
+    pub fn own(&self) -> PathBuf {
+        self.root.join(".rosey")
+    }
+
+    /// Content as it was received, as packs.
+    #[must_use]
+    pub fn objects(&self) -> PathBuf {
+        self.own().join("objects")
+    }
+
+    /// What a run has made and not yet shown, or displaced and not yet given up.
+    #[must_use]
+    pub fn staging(&self, run: &RunId) -> PathBuf {
+        self.own().join("staging").join(&run.0)
+    }
+
+    /// Backups of data.
+    #[must_use]
+    pub fn backups(&self) -> PathBuf {
+        self.own().join("backups")
+    }
+
+    /// Releases.
+    #[must_use]
+    pub fn releases(&self) -> PathBuf {
+        self.root.join("releases")
+    }
+
+    /// Where the other one of a pair that is exchanged lies: new content before the exchange, the
+    /// old content after it. Inside the root it is in the run's staging directory; elsewhere beside
+    /// the path, under a name that starts with a dot, because a rename can't leave a file system.
+    #[must_use]
+    pub fn aside(&self, path: &Path, run: &RunId) -> PathBuf {
+        if path.starts_with(&self.root) {
+            let name = crate::model::Digest::of(path.as_os_str().as_encoded_bytes()).short();
+            return self.staging(run).join(name);
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.with_file_name(format!(".{name}.rosey-{run}"))
+    }
+}
+
+/// What reading resources needs beside the host.
+pub struct ObserveContext<'a> {
+    /// The host, for reading.
+    pub host: &'a dyn ReadHost,
+    /// Where the app's things lie.
+    pub places: &'a Places,
+    /// Patterns of paths that may be extra inside a release: `*.pyc`, `__pycache__/`.
+    pub ignore: &'a [String],
+    /// The key for digests of content that holds a secret; it never leaves the host.
+    pub seal: &'a [u8; 32],
+    /// The manifest of a tree by its digest, where it is known.
+    pub manifest: &'a (dyn Fn(&str) -> Option<crate::content::Manifest> + Sync),
+    /// When rosey last changed a resource, for telling a stale service.
+    pub changed: &'a (dyn Fn(&ResourceId) -> Option<Moment> + Sync),
+    /// All resources that are declared or known from the ledger, for finding out what is used.
+    pub known: &'a [(ResourceId, Resource)],
+}
+
+/// A resource as it was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// How it is; none when it is absent.
+    pub resource: Option<Resource>,
+    /// Paths in it that differ from what is known, where it has paths.
+    pub changes: Vec<PathChange>,
+}
+
+/// What taking a step needs beside the step.
+pub struct StepContext<'a> {
+    /// The host.
+    pub host: &'a dyn WriteHost,
+    /// For reading back.
+    pub observe: &'a ObserveContext<'a>,
+    /// The run that takes it.
+    pub run: &'a RunId,
+    /// Who owns what rosey makes where nothing else is declared.
+    pub owner: &'a Owner,
+    /// Content by digest: from packs, kept releases, or what a step put aside.
+    pub content: &'a dyn Content,
+}
+
+/// Where the bytes of a digest come from.
+pub trait Content: Sync {
+    /// The bytes; none when they are nowhere on this host.
+    ///
+    /// # Errors
+    /// When a place that should have them can't be read.
+    fn bytes(&self, digest: &str) -> Result<Option<Vec<u8>>, HostError>;
+
+    /// Makes a complete, synced tree of a manifest at a path where nothing is.
+    ///
+    /// # Errors
+    /// When content is missing or can't be written; what was written stays for the next try.
+    fn stage(&self, tree: &str, at: &Path, owner: &Owner) -> Result<(), StepError>;
+}
+
+/// Why a step failed.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// A primitive failed.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The resource is neither as it was planned nor as it should be.
+    #[error(
+        "{resource} is not as it was when the plan was made ({found}); nothing was overwritten. Plan again"
+    )]
+    Conflict {
+        /// The resource.
+        resource: String,
+        /// What was found instead.
+        found: String,
+    },
+    /// Bytes are nowhere to be had.
+    #[error("the content of {path} (digest {digest}) is not on this host")]
+    MissingContent {
+        /// What needs it.
+        path: String,
+        /// Its digest.
+        digest: String,
+    },
+    /// A command of the user's failed.
+    #[error("{what} {how}{tail}")]
+    Command {
+        /// Which: `task "dependencies"`.
+        what: String,
+        /// `exited with 1`, `took longer than 5m`.
+        how: String,
+        /// What it printed last, on lines of its own, or nothing.
+        tail: String,
+    },
+    /// A service didn't come to be as it should.
+    #[error("{unit} {how}{tail}")]
+    Service {
+        /// The unit.
+        unit: String,
+        /// `failed (exit-code) after 3 restarts`.
+        how: String,
+        /// The last lines of its log, on lines of their own, or nothing.
+        tail: String,
+    },
+    /// Gates failed.
+    #[error("{0}")]
+    Gates(String),
+    /// After the step the resource isn't as the step should have made it.
+    #[error("{resource} was changed, but then read back otherwise: {found}")]
+    NotAsWritten {
+        /// The resource.
+        resource: String,
+        /// What was read.
+        found: String,
+    },
+}
+
+impl StepError {
+    /// Whether it says something about the app (a verdict, which holds), not about the host or the network.
+    #[must_use]
+    pub fn is_verdict(&self) -> bool {
+        matches!(
+            self,
+            Self::Command { .. } | Self::Service { .. } | Self::Gates(_)
+        )
+    }
+}
+
+/// One kind of resource, and the step that changes it.
+pub trait Kind: Send + Sync {
+    /// The word of the resource.
+    fn resource(&self) -> ResourceKind;
+
+    /// The word of the step.
+    fn step(&self) -> StepKind;
+
+    // The pure half: what the planner asks.
+
+    /// What is there because of it.
+    fn makes(&self, it: Named<'_>) -> Vec<Thing>;
+
+    /// What it can't be without.
+    fn uses(&self, it: Named<'_>) -> Vec<Thing>;
+
+    /// What only one resource at a time may have.
+    fn occupies(&self, _it: Named<'_>) -> Vec<Thing> {
+        Vec::new()
+    }
+
+    /// Whether what uses it has to be renewed when it changes (a restart): not for a directory.
+    fn renews(&self) -> bool {
+        true
+    }
+
+    /// The attribute that becomes false when something that it uses changes; none where nothing does.
+    fn freshness(&self, _it: Named<'_>) -> Option<&'static str> {
+        None
+    }
+
+    /// What differs; empty when there is nothing to do. By default each attribute that `to` names:
+    /// what only `from` has was read, not declared.
+    fn compare(&self, change: Change<'_>) -> Vec<Reason> {
+        differing_attributes(change.from, change.to)
+    }
+
+    /// The parts of a change that has reasons. `disturbed`: something that it uses changes in a way that it must not run through.
+    fn parts(&self, change: Change<'_>, reasons: &[Reason], disturbed: bool) -> Vec<Part>;
+
+    /// Whether the running system can't see the change.
+    fn is_inert(&self, change: Change<'_>) -> bool;
+
+    /// How a change can be taken back.
+    fn label(&self, _change: Change<'_>) -> Label {
+        Label::Reversible
+    }
+
+    /// The change in one line, for people; `None` for the usual `attribute: old → new`.
+    fn describe(&self, _change: Change<'_>) -> Option<String> {
+        None
+    }
+
+    // The other half: what observing and applying ask.
+
+    /// Reads the resource. `wanted` is how it should be, for what can't be read without knowing that.
+    ///
+    /// # Errors
+    /// When it can't be known how it is.
+    fn observe(
+        &self,
+        context: &ObserveContext<'_>,
+        id: &ResourceId,
+        wanted: Option<&Resource>,
+    ) -> Result<Observed, HostError>;
+
+    /// Whether a state found is one that this step, once begun, may leave behind.
+    fn is_between(&self, _step: &Step, _found: Option<&Resource>) -> bool {
+        false
+    }
+
+    /// Takes the step. Called twice, or after being cut off anywhere, it ends the same.
+    ///
+    /// # Errors
+    /// When the resource isn't as the step says afterwards.
+    fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError>;
+
+    /// Removes what a run put aside for the way back of this step, once the run is settled.
+    ///
+    /// # Errors
+    /// When something can't be removed; that harms nothing but space.
+    fn sweep(&self, _context: &StepContext<'_>, _step: &Step) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+/// A reason for each attribute that differs.
+#[must_use]
+pub fn differing_attributes(from: Option<&Resource>, to: Option<&Resource>) -> Vec<Reason> {
+    let empty = Resource::new();
+    let old = &from.unwrap_or(&empty).attributes;
+    let reason = |attribute: &String, old: Option<&Value>, new: Option<&Value>| Reason {
+        attribute: attribute.clone(),
+        old: old.cloned(),
+        new: new.cloned(),
+        because: None,
+    };
+    match to {
+        None => old
+            .iter()
+            .map(|(name, value)| reason(name, Some(value), None))
+            .collect(),
+        Some(to) => to
+            .attributes
+            .iter()
+            .filter(|(name, value)| old.get(*name) != Some(*value))
+            .map(|(name, value)| reason(name, old.get(name), Some(value)))
+            .collect(),
+    }
+}
