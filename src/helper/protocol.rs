@@ -1,0 +1,506 @@
+//! What the controller and a helper say to each other.
+//!
+//! Each frame is a length (`u32`, little endian, of what follows), a kind (`u8`) and a payload. The
+//! kind is 0 for a [`Message`] as JSON and 1 for bytes of a pack. Both ends are the same program:
+//! the first request carries its digest, and a helper of another one refuses to talk.
+//!
+//! Every request is answered exactly once, after any number of events. The end of the stream is
+//! never an answer. Packs flow by credit: the sender has at most [`PACK_CREDIT`] bytes on the way
+//! that the receiver hasn't acknowledged, so that a slow disk can't fill anybody's memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::content::{Manifest, PathChange};
+use crate::host::Owner;
+use crate::model::{
+    AppName, Author, Digest, EnvironmentName, EventKind, Finding, GateResult, Gates, Generation,
+    Hold, HostFacts, HostName, Ledger, Plan, ResourceId, RunId, State, StepId,
+};
+
+/// Largest frame that is read, in bytes; a longer one ends the session.
+pub const FRAME_LIMIT: u32 = 256 << 20;
+
+/// Bytes of a pack that may be on the way without having been acknowledged.
+pub const PACK_CREDIT: u64 = 4 << 20;
+
+/// Bytes of a pack in one frame at most.
+pub const PACK_FRAME: usize = 256 << 10;
+
+/// One message, in either direction.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Message {
+    /// From the controller; `id` is repeated in all that answers it.
+    Request {
+        /// Unique in the session.
+        id: u64,
+        /// What is asked.
+        request: Request,
+    },
+    /// From the helper: the one answer.
+    Reply {
+        /// The request's.
+        id: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// From the helper: something happened on the way to the answer.
+    Event {
+        /// The request's.
+        id: u64,
+        /// What happened.
+        event: EventKind,
+    },
+    /// From the receiver of a pack: so many bytes have been taken in all.
+    Credit {
+        /// The request's.
+        id: u64,
+        /// Bytes since the pack began.
+        taken: u64,
+    },
+    /// From the sender of a pack: that was all of it.
+    PackEnd {
+        /// The request's.
+        id: u64,
+        /// Bytes in all.
+        bytes: u64,
+    },
+    /// From the controller, at least every fifth of the guard time; answered by [`Message::Alive`] at once, whatever else goes on.
+    Heartbeat,
+    /// From the helper.
+    Alive,
+}
+
+/// An app on the host, as every request that concerns one names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppAddress {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// What the declaration calls this host.
+    pub host: HostName,
+    /// The app.
+    pub app: AppName,
+    /// Its root as declared; the helper resolves links in it.
+    pub root: String,
+    /// Who owns what the app itself writes (`owner`, `group` of the declaration); none for the helper's user.
+    pub owner: Option<Owner>,
+    /// Whether `owner` is made where it isn't there (`create=#true`).
+    pub create_owner: bool,
+    /// `systemd` or `process`; none for what fits the host.
+    pub manager: Option<String>,
+    /// `drift { ignore }`, in force for every comparison.
+    pub ignore: Vec<String>,
+}
+
+/// What the controller asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// First of all.
+    Hello {
+        /// blake3 of the program.
+        program: String,
+    },
+    /// What is known here of some apps; takes no lock and changes nothing.
+    Survey {
+        /// The apps.
+        apps: Vec<AppAddress>,
+        /// Bytes that hold a secret, to be known by their sealed digests; by any key.
+        seal: BTreeMap<String, SecretBytes>,
+    },
+    /// Reads resources; takes no lock and changes nothing.
+    Observe {
+        /// For each app what is to be read.
+        apps: Vec<ObserveApp>,
+    },
+    /// Reads gates once each, or until they are stable.
+    Gates {
+        /// The app.
+        app: AppAddress,
+        /// The gates; none for those of the generation that stands.
+        gates: Option<Gates>,
+        /// Whether to wait for `within` and `stable`, or to read once.
+        settle: bool,
+    },
+    /// Tries to take the locks of apps for a run: all or none.
+    Lock {
+        /// The run.
+        run: RunId,
+        /// The apps.
+        apps: Vec<AppAddress>,
+        /// Who.
+        author: Author,
+        /// What for: `apply`.
+        command: String,
+    },
+    /// Takes the way back of an interrupted run, if there is one. The lock is held.
+    Settle {
+        /// The app.
+        app: AppAddress,
+    },
+    /// Opens the journal of a run for an app. The lock is held.
+    Begin(Box<Begin>),
+    /// Which content is nowhere on the host. Makes known the manifests on the way.
+    Lacking {
+        /// The app.
+        app: AppAddress,
+        /// The manifests of trees that will be made, by their digests.
+        manifests: BTreeMap<String, Manifest>,
+        /// Single contents that will be needed.
+        digests: BTreeSet<Digest>,
+    },
+    /// A pack follows in frames of bytes, then [`Message::PackEnd`].
+    Pack {
+        /// The app.
+        app: AppAddress,
+    },
+    /// Sends content from here as a pack, for another host of the app or for the controller.
+    Supply {
+        /// The app.
+        app: AppAddress,
+        /// What is wanted; what isn't here is left out.
+        digests: BTreeSet<Digest>,
+    },
+    /// Takes steps of the plan, by their order, those that don't wait for each other in parallel.
+    /// Predecessors on other hosts are done.
+    Steps {
+        /// The run.
+        run: RunId,
+        /// The app.
+        app: AppName,
+        /// Which.
+        steps: Vec<StepId>,
+    },
+    /// Takes the way back to how the app was before the run, then reads the gates that passed in
+    /// the baseline. Steps under way are stopped first.
+    GoBack {
+        /// The run.
+        run: RunId,
+        /// The app.
+        app: AppName,
+        /// Why, for the record.
+        reason: String,
+        /// The hold to set, where a verdict is the reason.
+        hold: Option<Hold>,
+    },
+    /// From here on the new state is kept if the controller is lost.
+    Ready {
+        /// The run.
+        run: RunId,
+        /// The app.
+        app: AppName,
+    },
+    /// Appends the generation to the ledger and closes the journal.
+    Commit {
+        /// The run.
+        run: RunId,
+        /// The app.
+        app: AppName,
+        /// The generation; its state is replaced by what the helper last read.
+        generation: Box<Generation>,
+        /// What else changes in the ledger.
+        marks: Marks,
+    },
+    /// Removes what no kept generation needs. After the commit.
+    Prune {
+        /// The run.
+        run: RunId,
+        /// The app.
+        app: AppName,
+        /// How many distinct releases stay.
+        releases: u32,
+        /// How many backups stay.
+        backups: u32,
+    },
+    /// Takes an app's ledger and all of rosey's own away, after a remove. Data stays unless `data`.
+    Forget {
+        /// The run.
+        run: RunId,
+        /// The app.
+        app: AppName,
+        /// Whether `shared/` and the backups go too.
+        data: bool,
+    },
+    /// Changes marks in the ledger with no steps taken. The lock is held.
+    Mark {
+        /// The app.
+        app: AppAddress,
+        /// The marks.
+        marks: Marks,
+    },
+    /// Gives all locks of the run back.
+    Unlock {
+        /// The run.
+        run: RunId,
+    },
+    /// Stops another helper that makes no progress, and settles its journal.
+    Break {
+        /// The app.
+        app: AppAddress,
+        /// The run that holds the lock; another one is left alone.
+        run: RunId,
+    },
+}
+
+/// Bytes that hold a secret: nothing prints them.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretBytes(pub Vec<u8>);
+
+impl std::fmt::Debug for SecretBytes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("SecretBytes(…)")
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.0);
+    }
+}
+
+/// What is to be read of one app.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ObserveApp {
+    /// The app.
+    pub app: AppAddress,
+    /// Resources as they should be; those of the generation that stands are read too.
+    pub wanted: State,
+    /// The manifests of wanted trees that the host may not know.
+    pub manifests: BTreeMap<String, Manifest>,
+    /// Whether to look for what would make an apply fail.
+    pub findings: bool,
+    /// Bytes that an apply would bring, for the finding about space.
+    pub incoming: u64,
+}
+
+/// Opens a run for an app on this host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Begin {
+    /// The run.
+    pub run: RunId,
+    /// The app.
+    pub app: AppAddress,
+    /// The part of the plan that this host takes.
+    pub plan: Plan,
+    /// The ledger's head that the plan was made on; another one refuses the run.
+    pub head: Option<RunId>,
+    /// The new generation's gates.
+    pub gates: Gates,
+    /// Who, from where and why.
+    pub author: Author,
+    /// `apply`, `rollback`, `remove` or `heal`.
+    pub command: String,
+    /// Milliseconds without the controller after which the helper goes back by itself.
+    pub guard: u64,
+}
+
+/// Changes to the ledger beside a new generation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    /// Generations that a rollback leaves.
+    pub left: Vec<u64>,
+    /// Holds to set.
+    pub hold: Vec<Hold>,
+    /// Apps as declared whose holds are lifted.
+    pub lift: Vec<Digest>,
+    /// Lifts all holds.
+    pub lift_all: bool,
+}
+
+/// The answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// To `Hello`.
+    Welcome {
+        /// What the host says of itself.
+        facts: HostFacts,
+    },
+    /// To `Survey`.
+    Surveyed {
+        /// In the order of the request.
+        apps: Vec<SurveyedApp>,
+        /// The sealed digests, by the keys of the request.
+        sealed: BTreeMap<String, Digest>,
+        /// Apps that the host's registry knows, for what is no longer declared.
+        registry: Vec<RegistryEntry>,
+    },
+    /// To `Observe`, in the order of the request.
+    Observed(Vec<ObservedApp>),
+    /// To `Gates`.
+    Gates(Vec<GateResult>),
+    /// To `Lock`, when all are taken; and to `Unlock`, `Mark`, `Pack`, `Ready`, `Forget`.
+    Done,
+    /// To `Lock`, when another run holds one of them; none is held then.
+    Busy(Holder),
+    /// To `Begin`.
+    Begun {
+        /// How everything was, read under the lock.
+        before: State,
+        /// The gates of the generation that stands, read once.
+        baseline: Vec<GateResult>,
+    },
+    /// To `Lacking`.
+    Lacking(BTreeSet<Digest>),
+    /// To `Supply`, after the pack.
+    Supplied(BTreeSet<Digest>),
+    /// To `Steps`.
+    Steps {
+        /// The first step that failed, if one did; no further one was begun after it.
+        failed: Option<StepFailure>,
+    },
+    /// To `GoBack`, `Settle` and `Break`.
+    WentBack(WentBack),
+    /// To `Commit`: the ledger as it is now.
+    Committed(Box<Ledger>),
+    /// To `Prune`.
+    Pruned {
+        /// How many things.
+        count: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// To anything.
+    Refused(Refusal),
+}
+
+/// What is known of an app on the host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SurveyedApp {
+    /// The root with every link resolved.
+    pub root: String,
+    /// Where the app's part of the host's registry is.
+    pub state: String,
+    /// The manager in force: `systemd` or `process`.
+    pub manager: String,
+    /// Who owns what rosey makes: the helper's user, and the app's group where the helper is root.
+    pub owner: Owner,
+    /// Who owns what the app writes.
+    pub app_owner: Owner,
+    /// The ledger; none before the first apply.
+    pub ledger: Option<Ledger>,
+    /// Trees of kept releases: the release's name with its tree's digest.
+    pub releases: BTreeMap<String, String>,
+    /// Who holds the lock, if somebody does.
+    pub holder: Option<Holder>,
+    /// A run that was cut off and not settled.
+    pub interrupted: Option<Interrupted>,
+}
+
+/// A run that was cut off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interrupted {
+    /// The run.
+    pub run: RunId,
+    /// What it was: `apply`.
+    pub command: String,
+    /// Who began it.
+    pub author: Author,
+    /// When (RFC 3339).
+    pub at: String,
+    /// Steps that were begun.
+    pub begun: Vec<StepId>,
+    /// Whether it had said *ready*: then it stands, unconfirmed, until the fleet is settled.
+    pub ready: bool,
+}
+
+/// An app that the registry knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryEntry {
+    /// Its environment.
+    pub environment: EnvironmentName,
+    /// The app.
+    pub app: AppName,
+    /// Its root.
+    pub root: String,
+}
+
+/// What was read of an app.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ObservedApp {
+    /// How everything is.
+    pub actual: State,
+    /// Paths inside resources that differ from what is known of them.
+    pub changes: Vec<(ResourceId, Vec<PathChange>)>,
+    /// What would make an apply fail, or is worth knowing.
+    pub findings: Vec<Finding>,
+}
+
+/// Who holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The app.
+    pub app: AppName,
+    /// The run.
+    pub run: RunId,
+    /// Who.
+    pub author: Author,
+    /// What for.
+    pub command: String,
+    /// Since when (RFC 3339).
+    pub since: String,
+    /// The helper's process.
+    pub process: u32,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepFailure {
+    /// Which.
+    pub step: StepId,
+    /// What failed, where and why.
+    pub error: String,
+    /// Whether it says something about the app, so that it holds.
+    pub verdict: bool,
+    /// Whether it is a finding that planning could have made (space, conflict): exit code 10's business.
+    pub conflict: bool,
+}
+
+/// How a way back ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WentBack {
+    /// Whether there was anything to go back from.
+    pub run: Option<RunId>,
+    /// Steps that were taken.
+    pub steps: usize,
+    /// What isn't as it was before the run, a sentence each; empty when everything is.
+    pub problems: Vec<String>,
+    /// The gates of the old generation that passed in the baseline, read again.
+    pub gates: Vec<GateResult>,
+    /// Milliseconds.
+    pub elapsed: u64,
+}
+
+/// Why a request was not done. Nothing was changed by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What kind of refusal it is.
+    pub kind: RefusalKind,
+    /// What, where and why, with what to do.
+    pub message: String,
+}
+
+/// Kinds of refusals; each has its exit code in `cli`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// The helper is another program than the controller.
+    OtherProgram,
+    /// The lock isn't held, or is held by another run.
+    NotLocked,
+    /// The ledger's head, or a resource, isn't as the plan found it.
+    Stale,
+    /// An app's root or a path belongs to another environment or app.
+    Owned,
+    /// The journal or ledger has a format that this program doesn't know.
+    UnknownFormat,
+    /// The host can't do it (space, rights).
+    Host,
+    /// The run has ended, or was never begun here.
+    NoSuchRun,
+    /// A fault in rosey itself.
+    Internal,
+}
