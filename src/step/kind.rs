@@ -3,15 +3,13 @@
 //! The planner asks the pure half and never looks at a kind's name; the executor asks the other
 //! half. A new kind is one file that implements this, and one line in [`super::registry`].
 
-use std::path::{Path, PathBuf};
-
 use thiserror::Error;
 
-use crate::content::PathChange;
+use crate::content::{Content, ContentError, PathChange};
 use crate::host::{HostError, Owner, ReadHost, WriteHost};
 use crate::model::{
-    Action, Label, Moment, Reason, Resource, ResourceId, ResourceKind, RunId, Step, StepKind,
-    Thing, Value,
+    Action, Label, Moment, Places, Reason, Resource, ResourceId, ResourceKind, RunId, Step,
+    StepKind, Thing, Value,
 };
 
 /// A resource with its name.
@@ -46,60 +44,6 @@ pub struct Part {
     pub from: Option<Resource>,
     /// How the resource is after it.
     pub to: Option<Resource>,
-}
-
-/// Where things of one app lie on its host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Places {
-    /// The app's root, by its real path.
-    pub root: PathBuf,
-    /// The directory of the app in the host's registry: ledger, journal, lock, and the process manager's own.
-    pub state: PathBuf,
-}
-
-impl Places {
-    /// `<root>/.rosey`, only for rosey and only readable by its user.
-    #[must_use]
-    pub fn own(&self) -> PathBuf {
-        self.root.join(".rosey")
-    }
-
-    /// Content as it was received, as packs.
-    #[must_use]
-    pub fn objects(&self) -> PathBuf {
-        self.own().join("objects")
-    }
-
-    /// What a run has made and not yet shown, or displaced and not yet given up.
-    #[must_use]
-    pub fn staging(&self, run: &RunId) -> PathBuf {
-        self.own().join("staging").join(&run.0)
-    }
-
-    /// Backups of data.
-    #[must_use]
-    pub fn backups(&self) -> PathBuf {
-        self.own().join("backups")
-    }
-
-    /// Releases.
-    #[must_use]
-    pub fn releases(&self) -> PathBuf {
-        self.root.join("releases")
-    }
-
-    /// Where the other one of a pair that is exchanged lies: new content before the exchange, the
-    /// old content after it. Inside the root it is in the run's staging directory; elsewhere beside
-    /// the path, under a name that starts with a dot, because a rename can't leave a file system.
-    #[must_use]
-    pub fn aside(&self, path: &Path, run: &RunId) -> PathBuf {
-        if path.starts_with(&self.root) {
-            let name = crate::model::Digest::of(path.as_os_str().as_encoded_bytes()).short();
-            return self.staging(run).join(name);
-        }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        path.with_file_name(format!(".{name}.rosey-{run}"))
-    }
 }
 
 /// What reading resources needs beside the host.
@@ -143,27 +87,15 @@ pub struct StepContext<'a> {
     pub content: &'a dyn Content,
 }
 
-/// Where the bytes of a digest come from.
-pub trait Content: Sync {
-    /// The bytes; none when they are nowhere on this host.
-    ///
-    /// # Errors
-    /// When a place that should have them can't be read.
-    fn bytes(&self, digest: &str) -> Result<Option<Vec<u8>>, HostError>;
-
-    /// Makes a complete, synced tree of a manifest at a path where nothing is.
-    ///
-    /// # Errors
-    /// When content is missing or can't be written; what was written stays for the next try.
-    fn stage(&self, tree: &str, at: &Path, owner: &Owner) -> Result<(), StepError>;
-}
-
 /// Why a step failed.
 #[derive(Debug, Error)]
 pub enum StepError {
     /// A primitive failed.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// Content is not to be had.
+    #[error(transparent)]
+    Content(#[from] ContentError),
     /// The resource is neither as it was planned nor as it should be.
     #[error(
         "{resource} is not as it was when the plan was made ({found}); nothing was overwritten. Plan again"
@@ -173,14 +105,6 @@ pub enum StepError {
         resource: String,
         /// What was found instead.
         found: String,
-    },
-    /// Bytes are nowhere to be had.
-    #[error("the content of {path} (digest {digest}) is not on this host")]
-    MissingContent {
-        /// What needs it.
-        path: String,
-        /// Its digest.
-        digest: String,
     },
     /// A command of the user's failed.
     #[error("{what} {how}{tail}")]
