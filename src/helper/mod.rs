@@ -4,4 +4,6 @@
 //!
 //! Start reading at [`protocol`]. Nothing here knows of other hosts or of the declaration.
 
+pub mod frame;
 pub mod protocol;
+pub mod wire;
