@@ -1,1 +1,111 @@
-//! KDL to an environment, with every error on its place.
+//! KDL to an environment, with every error on its place, all at once.
+//!
+//! A file and its includes become one tree (`include`, `merge`), a typed
+//! [`Reader`] takes it apart (`environment`, `host`, `app`, …), and what only
+//! the whole shows is checked last (`check`, `files`). The words of step kinds
+//! are handed in, so no kind is known here; nothing here knows a server, and
+//! the only effect is to read the files that the declaration names.
+//!
+//! Start reading at [`load`]; kinds start at [`Word`] and [`Reader`].
+
+mod app;
+mod check;
+pub mod discover;
+mod environment;
+mod files;
+mod grammar;
+mod host;
+mod include;
+mod limits;
+mod merge;
+mod node;
+mod notify;
+mod parse;
+mod place;
+mod problem;
+pub mod quantity;
+mod reader;
+mod rollout;
+mod root;
+mod scalar;
+mod secret;
+mod template;
+mod value;
+mod word;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::model::names::EnvironmentName;
+
+pub use app::{App, Build, Keep, Manager, Owner, Source, SourceOrigin, VersionSource};
+pub use environment::{Assert, Environment};
+pub use host::{Elevation, Host, HostKey, Reach, SshTarget, expand_home};
+pub use notify::{Notification, NotificationTarget, NotifyOn};
+pub use place::{Place, Sources};
+pub use problem::{ConfigErrors, Problem};
+pub use reader::Reader;
+pub use rollout::{OnFailure, Protect, Rollout, WaveSize};
+pub use scalar::{
+    FromScalar, Mismatch, Percent, Scalar, SecretTemplate, Size, Template, TemplatedValue,
+    Templating, Verbatim,
+};
+pub use secret::{Secret, SecretPort, SecretSource, SecretValue, Secrets};
+pub use template::{Rendered, Scope, TemplateError};
+pub use value::{Value, Variables};
+pub use word::{Claim, Claimed, Declaration, NamedFile, Text, Word};
+
+/// Loads the environment whose file is at `path`; `words` are the step kinds'.
+///
+/// # Errors
+/// Everything that is wrong with the file, its includes and the files that
+/// they name.
+pub fn load(path: &Path, words: &[Word]) -> Result<Environment, ConfigErrors> {
+    let grammar = grammar::Grammar::environment(words);
+    let include::Loaded {
+        mut sources,
+        nodes,
+        mut problems,
+    } = include::load(path, &grammar);
+    let stem = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let name = match EnvironmentName::new(stem) {
+        Ok(name) => name,
+        Err(error) => {
+            problems.push(Problem::new(format!(
+                "{} can't be an environment: {}",
+                path.display(),
+                error.why
+            )));
+            return Err(ConfigErrors::new(&sources, problems));
+        }
+    };
+    let absolute = sources
+        .paths()
+        .next()
+        .map_or_else(|| path.to_owned(), Path::to_owned);
+    let root = node::Node::of_environment(nodes);
+    let unparsed = !problems.is_empty() && root.children.is_empty();
+
+    let session = reader::Session::new(&sources);
+    let (mut environment, beside) = environment::decode(&root, name, absolute, words, &session);
+    let read = session.problems.into_inner();
+    // Of a file that is not even KDL, missing words would be no news.
+    if unparsed {
+        return Err(ConfigErrors::new(&sources, problems));
+    }
+    problems.extend(read);
+    problems.extend(check::check(&environment, &beside));
+    problems.extend(files::check(&environment, &beside, &mut sources));
+    if problems.is_empty() {
+        environment.sources = Arc::new(sources);
+        Ok(environment)
+    } else {
+        Err(ConfigErrors::new(&sources, problems))
+    }
+}

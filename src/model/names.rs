@@ -110,6 +110,10 @@ name! {
     ServiceName, "a service name", service_name
 }
 name! {
+    /// A version of an app; it becomes part of a directory's name.
+    Version, "a version", version
+}
+name! {
     /// A user or group of a server, by name or by number.
     AccountName, "a user or group name", account_name
 }
@@ -291,6 +295,17 @@ fn service_name(text: &str) -> Result<String, &'static str> {
         Ok(text.to_owned())
     } else {
         Err("letters, digits and any of ':-_.\\@' are allowed, a letter, digit or '_' first")
+    }
+}
+
+/// What a directory's name, a shell and a person can all read.
+fn version(text: &str) -> Result<String, &'static str> {
+    let starts_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest_is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+~-".contains(&byte));
+    if starts_well && rest_is_plain && text.len() <= 64 {
+        Ok(text.to_owned())
+    } else {
+        Err("letters, digits and any of '._+~-' are allowed, a letter or digit first, 64 at most")
     }
 }
 

@@ -1,0 +1,261 @@
+//! What only shows when the whole environment is seen: asserts, names in
+//! templates, and two apps that take the same thing.
+//!
+//! Must not know any step kind: it sees claims and templates, not what they are for.
+
+use std::sync::Arc;
+
+use crate::model::names::HostName;
+
+use super::app::{App, Manager};
+use super::environment::{Beside, Environment};
+use super::place::Place;
+use super::problem::Problem;
+use super::secret::Secrets;
+use super::template::{Scope, TemplateError};
+use super::word::{Claimed, Text};
+
+/// Everything that is wrong with the environment as a whole.
+pub(crate) fn check(environment: &Environment, beside: &Beside) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    names(environment, &mut problems);
+    asserts(environment, &mut problems);
+    roots(environment, &mut problems);
+    claims(environment, &mut problems);
+    templates(environment, beside, &mut problems);
+    problems
+}
+
+fn names(environment: &Environment, problems: &mut Vec<Problem>) {
+    for host in &environment.hosts {
+        let tagged = environment.hosts.iter().find(|other| {
+            other
+                .tags
+                .iter()
+                .any(|tag| tag.as_str() == host.name.as_str())
+        });
+        if let Some(other) = tagged.filter(|other| other.name != host.name) {
+            problems.push(
+                Problem::new(format!(
+                    "`{}` is the name of a host and a tag of another",
+                    host.name
+                ))
+                .at(host.place, "the name")
+                .at(other.place, "has it as a tag")
+                .help("`on` couldn't tell which one is meant"),
+            );
+        }
+    }
+    for app in environment
+        .apps
+        .iter()
+        .filter(|app| app.hosts.is_empty() && environment.hosts.is_empty())
+    {
+        let problem = Problem::new(format!("the app `{}` has no host to go to", app.name))
+            .at(app.place, "no host is declared");
+        problems.push(problem.help("such as `host \"here\" local=#true`"));
+    }
+}
+
+fn asserts(environment: &Environment, problems: &mut Vec<Problem>) {
+    for assert in &environment.asserts {
+        let base = Scope::new(environment.name.clone(), environment.variables.clone());
+        let hosts = environment.hosts.iter();
+        let scopes: Vec<(Option<&HostName>, Scope)> = hosts
+            .map(|host| {
+                let scope = base.clone().on_host(
+                    host.name.clone(),
+                    host.address().to_owned(),
+                    &host.variables,
+                );
+                (Some(&host.name), scope)
+            })
+            .collect();
+        let scopes = if scopes.is_empty() {
+            vec![(None, base)]
+        } else {
+            scopes
+        };
+        let mut failed = Vec::new();
+        for (host, scope) in &scopes {
+            match scope.holds(&assert.expression) {
+                Ok(true) => {}
+                Ok(false) => failed.extend(host.map(ToString::to_string)),
+                Err(error) => {
+                    problems.push(error.into_problem(assert.place));
+                    break;
+                }
+            }
+        }
+        if failed.is_empty() {
+            continue;
+        }
+        let message = assert
+            .message
+            .clone()
+            .unwrap_or_else(|| format!("`{}` doesn't hold", assert.expression));
+        let label = if failed.len() == scopes.len() {
+            "doesn't hold".to_owned()
+        } else {
+            format!("doesn't hold on {}", failed.join(", "))
+        };
+        problems.push(Problem::new(message).at(assert.place, label));
+    }
+}
+
+/// Pairs of apps with a host in common, each pair once.
+fn pairs(environment: &Environment) -> impl Iterator<Item = (&App, &App, &HostName)> {
+    environment
+        .apps
+        .iter()
+        .enumerate()
+        .flat_map(move |(index, first)| {
+            environment.apps[index + 1..]
+                .iter()
+                .filter_map(move |second| {
+                    let common = first
+                        .hosts
+                        .iter()
+                        .find(|host| second.hosts.contains(host))?;
+                    Some((first, second, common))
+                })
+        })
+}
+
+fn roots(environment: &Environment, problems: &mut Vec<Problem>) {
+    for (first, second, host) in pairs(environment) {
+        if first.root.is_within(&second.root) || second.root.is_within(&first.root) {
+            let what = if first.root == second.root {
+                format!(
+                    "the apps `{}` and `{}` have one root on {host}",
+                    first.name, second.name
+                )
+            } else {
+                format!(
+                    "the root of one of `{}` and `{}` is inside the other's on {host}",
+                    first.name, second.name
+                )
+            };
+            problems.push(
+                Problem::new(what)
+                    .at(second.root_place, "taken already")
+                    .at(first.root_place, "by this one")
+                    .help("give each app a directory of its own"),
+            );
+        }
+    }
+}
+
+fn claims(environment: &Environment, problems: &mut Vec<Problem>) {
+    for app in &environment.apps {
+        let own: Vec<_> = all_claims(app).collect();
+        for (index, (what, place)) in own.iter().enumerate() {
+            if let Some((_, first)) = own[..index].iter().find(|(other, _)| other == what) {
+                problems.push(twice(
+                    what,
+                    *place,
+                    *first,
+                    &format!("in the app `{}`", app.name),
+                ));
+            }
+        }
+    }
+    for (first, second, host) in pairs(environment) {
+        let both_own = [first, second]
+            .iter()
+            .all(|app| app.manager == Some(Manager::Process));
+        for (what, place) in all_claims(second) {
+            // What is inside an app's root is its own, and without systemd so are its services.
+            let private = matches!(what, Claimed::Inside(_))
+                || (matches!(what, Claimed::Unit(_)) && both_own);
+            if private {
+                continue;
+            }
+            if let Some((_, other)) = all_claims(first).find(|(other, _)| *other == what) {
+                problems.push(twice(what, place, other, &format!("on {host}")));
+            }
+        }
+    }
+    for app in &environment.apps {
+        for (what, place) in all_claims(app) {
+            let Claimed::Path(path) = what else { continue };
+            let owner = environment.apps.iter().find(|other| {
+                path.is_within(&other.root)
+                    && other.hosts.iter().any(|host| app.hosts.contains(host))
+            });
+            if let Some(owner) = owner {
+                let problem = Problem::new(format!(
+                    "{path} is inside the root of the app `{}`",
+                    owner.name
+                ));
+                let problem = problem.at(place, "a `file` is outside of every root");
+                problems.push(problem.help("`render` or `shared` put files into a release"));
+            }
+        }
+    }
+}
+
+fn all_claims(app: &App) -> impl Iterator<Item = (&Claimed, Place)> {
+    app.declarations.iter().flat_map(|declaration| {
+        declaration
+            .claims
+            .iter()
+            .map(|claim| (&claim.what, claim.place))
+    })
+}
+
+fn twice(what: &Claimed, place: Place, first: Place, whereabouts: &str) -> Problem {
+    let what = match what {
+        Claimed::Unit(unit) => format!("the unit {unit}"),
+        Claimed::Path(path) => path.to_string(),
+        Claimed::Inside(path) => format!("{path} of the release"),
+    };
+    Problem::new(format!("{what} is declared twice {whereabouts}"))
+        .at(place, "again here")
+        .at(first, "first here")
+}
+
+fn templates(environment: &Environment, beside: &Beside, problems: &mut Vec<Problem>) {
+    let secrets = Arc::new(Secrets::placeholders(&environment.secrets));
+    let base = Scope::new(environment.name.clone(), environment.variables.clone())
+        .with_secrets(Arc::clone(&secrets));
+    for text in &beside.texts {
+        problems.extend(wrong(text, &base));
+    }
+    for app in &environment.apps {
+        let texts: Vec<&Text> = app
+            .declarations
+            .iter()
+            .flat_map(|declaration| &declaration.texts)
+            .collect();
+        for text in texts.iter().filter(|text| !text.template.is_empty()) {
+            let mut scopes = scopes(environment, app, &secrets);
+            problems.extend(scopes.find_map(|scope| wrong(text, &scope)));
+        }
+    }
+}
+
+/// What templates of the app may name, host by host, with stand-ins for what is known later.
+pub(crate) fn scopes<'a>(
+    environment: &'a Environment,
+    app: &'a App,
+    secrets: &'a Arc<Secrets>,
+) -> impl Iterator<Item = Scope> + 'a {
+    let hosts = app.hosts.iter().filter_map(|name| environment.host(name));
+    hosts.map(|host| {
+        environment
+            .scope(&app.name, host)
+            .with_version("0.0.0")
+            .with_secrets(Arc::clone(secrets))
+    })
+}
+
+fn wrong(text: &Text, scope: &Scope) -> Option<Problem> {
+    let leaked = if text.secrets {
+        None
+    } else {
+        scope.names_secret(&text.template)
+    };
+    let error = leaked.or_else(|| scope.misnames(&text.template));
+    error.map(|error: TemplateError| error.into_problem(text.place))
+}

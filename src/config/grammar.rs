@@ -1,0 +1,93 @@
+//! Which nodes are known by their first argument and which by their word alone:
+//! what merging and the search for duplicates need to know about the words.
+//!
+//! Must not know what the words mean.
+
+use super::node::{Node, Scalar};
+use super::word::Word;
+
+/// Which words of one level are known by their first argument.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Grammar {
+    named: Vec<&'static str>,
+    inner: Vec<(&'static str, Grammar)>,
+    /// For words not in `inner`: the same level again.
+    recursive: bool,
+}
+
+/// What a node is known by among its siblings.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Key {
+    pub word: String,
+    pub first: Option<Scalar>,
+}
+
+impl Grammar {
+    /// The environment's own words, and in an app the kinds'.
+    pub fn environment(words: &[Word]) -> Self {
+        let plain = |named: &[&'static str]| Self {
+            named: named.to_vec(),
+            ..Self::default()
+        };
+        let app = Self {
+            named: words
+                .iter()
+                .filter(|word| word.repeated)
+                .map(|word| word.word)
+                .collect(),
+            inner: words
+                .iter()
+                .map(|word| {
+                    (
+                        word.word,
+                        Self {
+                            recursive: true,
+                            ..plain(word.repeated_inside)
+                        },
+                    )
+                })
+                .collect(),
+            recursive: false,
+        };
+        Self {
+            named: vec!["include", "assert", "secret", "host", "app"],
+            inner: vec![
+                ("host", plain(&["host-key", "identity"])),
+                ("app", app),
+                ("rollout", plain(&["wave"])),
+                ("notify", plain(&["webhook"])),
+            ],
+            recursive: false,
+        }
+    }
+
+    pub fn key(&self, node: &Node) -> Key {
+        let named = self.named.contains(&node.word.as_str());
+        let first = node
+            .arguments
+            .first()
+            .filter(|_| named)
+            .map(|first| first.value.clone());
+        Key {
+            word: node.word.clone(),
+            first,
+        }
+    }
+
+    /// The grammar of the children of a node of this word.
+    pub fn inside(&self, word: &str) -> Self {
+        if let Some((_, grammar)) = self.inner.iter().find(|(known, _)| *known == word) {
+            return grammar.clone();
+        }
+        if self.recursive {
+            self.clone()
+        } else {
+            Self::default()
+        }
+    }
+}
+
+/// In a list written as children, `-` stands for one more item.
+pub(crate) const ITEM: &str = "-";
+/// Takes a node of an include away: `remove http "…"`.
+pub(crate) const REMOVE: &str = "remove";

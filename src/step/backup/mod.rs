@@ -1,0 +1,3 @@
+//! copies of data, taken before anything may change it.
+
+pub mod declare;

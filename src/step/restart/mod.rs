@@ -1,0 +1,3 @@
+//! a `service`, brought to enabled, active and fresh.
+
+pub mod declare;

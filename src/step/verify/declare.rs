@@ -1,0 +1,219 @@
+//! The word `verify`: what a declaration says about being healthy.
+//!
+//! Must not know a host: only what is written.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{
+    Percent, Problem, Reader, SecretTemplate, Template, TemplatedValue, Verbatim, Word,
+};
+use crate::model::names::{ServiceName, TreePath};
+
+/// `verify { … }`.
+pub const VERIFY: Word = Word {
+    word: "verify",
+    decode: |reader| serde_json::to_value(verify(reader)?).ok(),
+    repeated: false,
+    repeated_inside: &[
+        "process", "http", "json", "header", "tcp", "sqlite", "command",
+    ],
+};
+
+/// What must hold for a generation to be healthy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VerifyDeclaration {
+    /// How long it may take to become healthy, and stay so.
+    pub within: Duration,
+    /// How long every gate must pass without a break.
+    pub stable: Duration,
+    /// The gates, in the order of the file.
+    pub gates: Vec<GateDeclaration>,
+}
+
+/// One gate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateDeclaration {
+    /// The service is active and its main process stays the same.
+    Process(ServiceName),
+    /// An HTTP endpoint answers as it should.
+    Http(HttpDeclaration),
+    /// Something accepts a TCP connection.
+    Tcp {
+        /// `host:port`.
+        address: Template,
+        /// How long it may take.
+        timeout: Option<Duration>,
+    },
+    /// An SQLite file, as `current/` shows it, is whole.
+    Sqlite(TreePath),
+    /// A command exits with 0.
+    Command {
+        /// What it is called.
+        name: String,
+        /// The shell command; never a template.
+        run: String,
+        /// How long it may take.
+        timeout: Option<Duration>,
+    },
+}
+
+/// An HTTP endpoint and what it must answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HttpDeclaration {
+    /// The address.
+    pub url: Template,
+    /// The status expected; 200 when left out.
+    pub status: u16,
+    /// Fields of the answer, dots lead into objects.
+    pub json: BTreeMap<String, TemplatedValue>,
+    /// Headers of the request; their values may hold secrets.
+    pub headers: BTreeMap<String, Template>,
+    /// How long one request may take.
+    pub timeout: Option<Duration>,
+    /// How slow the slowest twentieth may begin to be.
+    pub p95: Option<Percentile>,
+    /// How many requests may fail.
+    pub error_rate: Option<ErrorRateDeclaration>,
+}
+
+/// A bound on response times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Percentile {
+    /// At most this.
+    pub at_most: Duration,
+    /// Over so many requests.
+    pub samples: u32,
+}
+
+/// A bound on the share of errors, read from two fields of the answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ErrorRateDeclaration {
+    /// At most this.
+    pub at_most: Percent,
+    /// The field that counts errors.
+    pub errors: String,
+    /// The field that counts all.
+    pub of: String,
+}
+
+/// How long becoming healthy may take where the declaration doesn't say.
+const WITHIN: Duration = Duration::from_secs(60);
+/// How long health must last where the declaration doesn't say.
+const STABLE: Duration = Duration::from_secs(3);
+
+fn verify(reader: &mut Reader<'_>) -> Option<VerifyDeclaration> {
+    let within = reader.value::<Duration>("within").unwrap_or(WITHIN);
+    let stable = reader.value::<Duration>("stable").unwrap_or(STABLE);
+    let gates =
+        reader.children_of(
+            &["process", "http", "tcp", "sqlite", "command"],
+            |child| match child.word() {
+                "process" => child
+                    .argument::<ServiceName>()
+                    .map(GateDeclaration::Process),
+                "http" => http(child).map(GateDeclaration::Http),
+                "tcp" => tcp(child),
+                "sqlite" => child.argument::<TreePath>().map(GateDeclaration::Sqlite),
+                _ => command(child),
+            },
+        );
+    if stable >= within {
+        let problem =
+            Problem::new("`stable` must be shorter than `within`, or no app could ever be healthy");
+        let problem = problem.at(
+            reader.child_place("stable"),
+            format!("{} s", stable.as_secs_f64()),
+        );
+        reader.problem(problem.help(format!("`within` is {} s here", within.as_secs_f64())));
+    }
+    Some(VerifyDeclaration {
+        within,
+        stable,
+        gates,
+    })
+}
+
+fn http(reader: &mut Reader<'_>) -> Option<HttpDeclaration> {
+    let place = reader.name_place();
+    let url = reader.argument::<Template>();
+    let status = reader.value::<u16>("status").unwrap_or(200);
+    let timeout = reader.value::<Duration>("timeout");
+    let json = reader.children("json", |child| {
+        let field = child.argument::<String>();
+        let expected = child.argument::<TemplatedValue>();
+        Some((field?, expected?))
+    });
+    let headers = reader.children("header", |child| {
+        let name = child.argument::<String>();
+        let value = child.argument::<SecretTemplate>();
+        Some((name?, value?.0))
+    });
+    let p95 = reader.child("p95", |child| {
+        let at_most = child.argument::<Duration>();
+        let samples = child.required_property::<u32>("samples");
+        Some(Percentile {
+            at_most: at_most?,
+            samples: samples?,
+        })
+    });
+    let error_rate = reader.child("error-rate", |child| {
+        let at_most = child.argument::<Percent>();
+        let errors = child.required_property::<String>("errors");
+        let of = child.required_property::<String>("of");
+        Some(ErrorRateDeclaration {
+            at_most: at_most?,
+            errors: errors?,
+            of: of?,
+        })
+    });
+    if !(100..=599).contains(&status) {
+        let problem = Problem::new(format!("{status} is no status of HTTP"))
+            .at(reader.child_place("status"), "from 100 to 599");
+        reader.problem(problem);
+    }
+    let url = url?;
+    if !["http://", "https://", "{{"]
+        .iter()
+        .any(|start| url.0.starts_with(start))
+    {
+        let problem =
+            Problem::new("`http` needs a web address").at(place, "begins with http:// or https://");
+        reader.problem(problem);
+    }
+    Some(HttpDeclaration {
+        url,
+        status,
+        json: json.into_iter().collect(),
+        headers: headers.into_iter().collect(),
+        timeout,
+        p95,
+        error_rate,
+    })
+}
+
+fn tcp(reader: &mut Reader<'_>) -> Option<GateDeclaration> {
+    let place = reader.name_place();
+    let address = reader.argument::<Template>();
+    let timeout = reader.property::<Duration>("timeout");
+    let address = address?;
+    if !address.0.contains(':') && !address.0.contains("{{") {
+        let problem = Problem::new("`tcp` needs an address and a port, such as \"127.0.0.1:4222\"");
+        reader.problem(problem.at(place, "the port is missing"));
+    }
+    Some(GateDeclaration::Tcp { address, timeout })
+}
+
+fn command(reader: &mut Reader<'_>) -> Option<GateDeclaration> {
+    let name = reader.argument::<String>();
+    let run = reader.required_property::<Verbatim>("run");
+    let timeout = reader.property::<Duration>("timeout");
+    Some(GateDeclaration::Command {
+        name: name?,
+        run: run?.0,
+        timeout,
+    })
+}
