@@ -1,0 +1,80 @@
+//! Starts the helper on a server, with the rights that the declaration asks for.
+
+use super::channel::{Channel, ChannelLost, Exit};
+use super::quote;
+use super::session::{RunError, Session};
+use super::sudo::{self, SudoRefusal};
+use super::upload::RemoteHelper;
+
+/// Why a helper ended, or didn't begin.
+#[derive(Debug, thiserror::Error)]
+pub enum HelperEnd {
+    #[error(transparent)]
+    Sudo(#[from] SudoRefusal),
+    #[error("run the helper on {host}: it is gone from {path}; the next contact brings it again")]
+    Vanished { host: String, path: String },
+    #[error("run the helper on {host}: it ended with {status}: {last}", status = .exit.status, last = last_words(.exit))]
+    Ended { host: String, exit: Exit },
+    #[error(transparent)]
+    Lost(#[from] ChannelLost),
+}
+
+impl HelperEnd {
+    /// Whether a new contact may help.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Vanished { .. } | Self::Lost(_))
+    }
+}
+
+fn last_words(exit: &Exit) -> &str {
+    match exit.stderr.trim_end().lines().next_back() {
+        Some(line) => line,
+        None => "it said nothing",
+    }
+}
+
+/// Starts the helper with these arguments and gives its input and output.
+///
+/// When the stream ends early, `explain_end` says why.
+pub async fn start_helper(
+    session: &Session,
+    helper: &RemoteHelper,
+    arguments: &[&str],
+) -> Result<Channel, RunError> {
+    let mut words = sudo::prefix(session.destination().r#become).to_vec();
+    words.push(&helper.path);
+    words.extend(arguments);
+    session.exec(&quote::join(words)).await
+}
+
+/// Closes the helper's input, waits for it, and says how it ended.
+///
+/// # Errors
+/// Anything but an exit status of 0.
+pub async fn explain_end(
+    session: &Session,
+    helper: &RemoteHelper,
+    channel: Channel,
+) -> Result<(), HelperEnd> {
+    let exit = channel.finish().await?;
+    if exit.status.is_success() {
+        return Ok(());
+    }
+    let to = session.destination();
+    if let Some(refusal) = sudo::refusal(to, &exit) {
+        return Err(refusal.into());
+    }
+    let host = to.name.clone();
+    // The shell says 127; sudo says 1, and that it found no such command.
+    let missing = exit.stderr.contains(&helper.path)
+        && ["not found", "No such file"]
+            .iter()
+            .any(|word| exit.stderr.contains(word));
+    if missing {
+        return Err(HelperEnd::Vanished {
+            host,
+            path: helper.path.clone(),
+        });
+    }
+    Err(HelperEnd::Ended { host, exit })
+}
