@@ -89,6 +89,8 @@ pub enum Action {
     Run,
     /// A task's own `undo` is run.
     Undo,
+    /// A task that another host of the run has run is noted as run.
+    Note,
     /// A service that doesn't run is started.
     Start,
     /// A service that runs is stopped and started in one act.
@@ -119,6 +121,7 @@ impl Action {
             Self::Remove => "remove",
             Self::Run => "run",
             Self::Undo => "undo",
+            Self::Note => "note",
             Self::Start => "start",
             Self::Restart => "restart",
             Self::Reload => "reload",

@@ -187,8 +187,20 @@ pub trait Kind: Send + Sync {
         differing_attributes(change.from, change.to)
     }
 
-    /// The parts of a change that has reasons. `disturbed`: something that it uses changes in a way that it must not run through.
+    /// The parts of a change that has reasons. `disturbed`: something happens in the plan that it
+    /// must not be running through; then there may be no reasons.
     fn parts(&self, change: Change<'_>, reasons: &[Reason], disturbed: bool) -> Vec<Part>;
+
+    /// What nobody may be running on while the change happens (a restore of data): who occupies
+    /// such a thing is stopped before and started after.
+    fn disturbs(&self, _change: Change<'_>) -> Vec<Thing> {
+        Vec::new()
+    }
+
+    /// Whether the change is made on one host only, once a run, while the others note that it was (a migration).
+    fn is_once(&self, _change: Change<'_>) -> bool {
+        false
+    }
 
     /// Whether the running system can't see the change.
     fn is_inert(&self, change: Change<'_>) -> bool;

@@ -1,0 +1,99 @@
+//! Attendants: acts that accompany the changes of an app on a host (a backup before, gates after).
+
+use crate::model::{Action, Label, Resource, ResourceId, Step, StepId, StepKind, Thing, Wave};
+use crate::step::kind::Named;
+
+use super::{Draft, Edges, PlanInput, waves};
+
+/// When an attendant's turn comes, among the steps of its app on its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Before the first step that the running system can see.
+    First,
+    /// While nobody has a thing that it disturbs: after the stop, before the start.
+    Quiet,
+    /// After everything else.
+    Last,
+}
+
+/// An act that is added where its app changes on its host, and never makes a plan by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attendant {
+    /// What it is known by.
+    pub resource: ResourceId,
+    /// The kind of its step.
+    pub kind: StepKind,
+    /// What it does.
+    pub action: Action,
+    /// What its kind needs for doing it, as settings.
+    pub with: Resource,
+    /// How it can be taken back.
+    pub label: Label,
+    /// When.
+    pub turn: Turn,
+    /// What nobody may be running on meanwhile.
+    pub disturbs: Vec<Thing>,
+}
+
+/// Adds each attendant where its app changes on its host.
+pub(super) fn add(steps: &mut Vec<Draft<'_>>, edges: &mut Edges, input: &PlanInput<'_>) {
+    let mut attendants: Vec<_> = input.attendants.iter().collect();
+    // The last ones wait for the others too.
+    attendants.sort_by_key(|attendant| attendant.turn == Turn::Last);
+    for attendant in attendants {
+        let id = &attendant.resource;
+        let index = steps.len();
+        let accompanied: Vec<usize> = (0..index)
+            .filter(|it| {
+                let step = &steps[*it];
+                let same = step.step.resource.host == id.host && step.step.resource.app == id.app;
+                same && (attendant.turn != Turn::First || !waves::may_be_inert(step))
+            })
+            .collect();
+        if accompanied.is_empty() {
+            continue;
+        }
+        for other in accompanied {
+            match attendant.turn {
+                Turn::First => drop(edges.insert((index, other))),
+                Turn::Last => drop(edges.insert((other, index))),
+                Turn::Quiet => {
+                    let has =
+                        |resource: &Option<Resource>| occupies(&steps[other], resource, attendant);
+                    match (has(&steps[other].step.from), has(&steps[other].step.to)) {
+                        (true, false) => drop(edges.insert((other, index))),
+                        (false, true) => drop(edges.insert((index, other))),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        let step = Step {
+            id: StepId::of(id, attendant.action.as_str()),
+            kind: attendant.kind.clone(),
+            resource: id.clone(),
+            action: attendant.action,
+            from: None,
+            to: Some(attendant.with.clone()),
+            reasons: Vec::new(),
+            label: attendant.label,
+            wave: Wave::INERT,
+            after: Vec::new(),
+        };
+        steps.push(Draft { step, kind: None });
+    }
+}
+
+/// Whether a resource in a state has something that an attendant disturbs.
+fn occupies(draft: &Draft<'_>, resource: &Option<Resource>, attendant: &Attendant) -> bool {
+    let (Some(kind), Some(resource)) = (draft.kind, resource) else {
+        return false;
+    };
+    let it = Named {
+        id: &draft.step.resource,
+        resource,
+    };
+    kind.occupies(it)
+        .iter()
+        .any(|thing| attendant.disturbs.contains(thing))
+}

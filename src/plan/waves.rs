@@ -1,0 +1,98 @@
+//! When each step's turn comes, and on which host something happens that happens once.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Action, AppName, ResourceKind, Wave};
+use crate::step::kind::Change;
+
+use super::{Draft, Edges, PlanInput};
+
+/// Gives every step its wave: inert work and what it waits for first, everything else in the wave
+/// of its host. Removals are never inert: what they remove may be in use until their host's wave.
+pub(super) fn assign(steps: &mut [Draft<'_>], edges: &Edges, input: &PlanInput<'_>) {
+    let mut before: Vec<Vec<usize>> = vec![Vec::new(); steps.len()];
+    for (first, second) in edges {
+        before[*second].push(*first);
+    }
+    let mut early = vec![false; steps.len()];
+    for index in 0..steps.len() {
+        let ancestors = ancestors(index, &before);
+        if is_inert(&steps[index]) && ancestors.iter().all(|it| may_be_inert(&steps[*it])) {
+            early[index] = true;
+            ancestors.into_iter().for_each(|it| early[it] = true);
+        }
+    }
+    for (draft, early) in steps.iter_mut().zip(early) {
+        let of_host = || {
+            input
+                .waves
+                .get(&draft.step.resource.host)
+                .copied()
+                .unwrap_or(Wave(1))
+        };
+        draft.step.wave = if early { Wave::INERT } else { of_host() };
+    }
+}
+
+/// Whether the running system can't see a step.
+pub(super) fn is_inert(draft: &Draft<'_>) -> bool {
+    let step = &draft.step;
+    let change = Change {
+        id: &step.resource,
+        from: step.from.as_ref(),
+        to: step.to.as_ref(),
+    };
+    step.to.is_some() && draft.kind.is_some_and(|kind| kind.is_inert(change))
+}
+
+/// Whether a step that inert work waits for may come early: it is inert itself, or makes something
+/// that nobody can be using yet and that renews nobody (a directory).
+pub(super) fn may_be_inert(draft: &Draft<'_>) -> bool {
+    let makes_directory =
+        draft.step.from.is_none() && draft.kind.is_some_and(|kind| !kind.renews());
+    is_inert(draft) || makes_directory
+}
+
+fn ancestors(index: usize, before: &[Vec<usize>]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut seen = vec![false; before.len()];
+    let mut open = before[index].clone();
+    while let Some(next) = open.pop() {
+        if !std::mem::replace(&mut seen[next], true) {
+            found.push(next);
+            open.extend(&before[next]);
+        }
+    }
+    found
+}
+
+/// Chooses the host for each change that is made once a run; the others note that it was made, and
+/// wait for it.
+pub(super) fn elect(steps: &mut [Draft<'_>], edges: &mut Edges, input: &PlanInput<'_>) {
+    let mut groups: BTreeMap<(AppName, ResourceKind, String), Vec<usize>> = BTreeMap::new();
+    for (index, draft) in steps.iter().enumerate() {
+        let step = &draft.step;
+        let change = Change {
+            id: &step.resource,
+            from: step.from.as_ref(),
+            to: step.to.as_ref(),
+        };
+        if step.to.is_some() && draft.kind.is_some_and(|kind| kind.is_once(change)) {
+            let id = &step.resource;
+            let key = (id.app.clone(), id.kind.clone(), id.name.clone());
+            groups.entry(key).or_default().push(index);
+        }
+    }
+    for group in groups.values() {
+        let wave = |host| input.waves.get(host).copied().unwrap_or(Wave(1));
+        let first = group.iter().copied().min_by_key(|index| {
+            let host = &steps[*index].step.resource.host;
+            (wave(host), host.clone())
+        });
+        let Some(first) = first else { continue };
+        for other in group.iter().copied().filter(|other| *other != first) {
+            steps[other].step.action = Action::Note;
+            edges.insert((first, other));
+        }
+    }
+}
