@@ -1,6 +1,6 @@
 //! A tree as data: sorted entries with their digests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -152,6 +152,12 @@ impl<'de> Deserialize<'de> for LinkTarget {
     }
 }
 
+impl fmt::Display for LinkTarget {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&EntryPath(self.0.clone()), formatter)
+    }
+}
+
 /// A whole tree, without its top directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Manifest {
@@ -164,34 +170,88 @@ impl Manifest {
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut hasher = blake3::Hasher::new();
-        let mut text = |bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
         for (path, entry) in &self.entries {
-            text(path.as_bytes());
-            match entry {
-                ManifestEntry::Directory { mode } => {
-                    text(b"directory");
-                    text(&mode.to_le_bytes());
-                }
-                ManifestEntry::File { mode, size, digest } => {
-                    text(if digest.is_sealed() {
-                        b"sealed"
-                    } else {
-                        b"file"
-                    });
-                    text(&mode.to_le_bytes());
-                    text(&size.to_le_bytes());
-                    text(digest.bytes());
-                }
-                ManifestEntry::Link { target } => {
-                    text(b"link");
-                    text(&target.0);
-                }
-            }
+            text(&mut hasher, path.as_bytes());
+            describe(&mut hasher, entry);
         }
         Digest::Plain(*hasher.finalize().as_bytes())
+    }
+
+    /// The digest of what each directory holds, at any depth, by the directory's path. Two
+    /// directories with the same digest need no further comparing, wherever they stand. The
+    /// directory's own mode is part of its parent's digest, not of its own.
+    #[must_use]
+    pub fn directories(&self) -> BTreeMap<EntryPath, Digest> {
+        let mut held: BTreeMap<EntryPath, blake3::Hasher> = BTreeMap::new();
+        let mut done = BTreeMap::new();
+        // From the last path to the first everything in a directory comes before the directory itself,
+        // since a path that goes on sorts after the path that it goes on from.
+        for (path, entry) in self.entries.iter().rev() {
+            let own = matches!(entry, ManifestEntry::Directory { .. }).then(|| {
+                let hasher = held.remove(path).unwrap_or_default();
+                Digest::Plain(*hasher.finalize().as_bytes())
+            });
+            if let Some(parent) = path.parent() {
+                let hasher = held.entry(parent).or_default();
+                let name = path.as_bytes().rsplit(|byte| *byte == b'/').next();
+                text(hasher, name.unwrap_or_default());
+                describe(hasher, entry);
+                if let Some(own) = &own {
+                    text(hasher, own.bytes());
+                }
+            }
+            if let Some(own) = own {
+                done.insert(path.clone(), own);
+            }
+        }
+        done
+    }
+
+    /// The paths of the files whose content is known by a sealed digest.
+    #[must_use]
+    pub fn sealed(&self) -> BTreeSet<EntryPath> {
+        self.files()
+            .filter(|(_, digest, _)| digest.is_sealed())
+            .map(|(path, _, _)| path.clone())
+            .collect()
+    }
+
+    /// The files: path, digest and bytes.
+    pub fn files(&self) -> impl Iterator<Item = (&EntryPath, Digest, u64)> {
+        self.entries.iter().filter_map(|(path, entry)| match entry {
+            ManifestEntry::File { digest, size, .. } => Some((path, *digest, *size)),
+            _ => None,
+        })
+    }
+}
+
+/// Hashes a text with its length, so that no two lists of texts hash alike.
+fn text(hasher: &mut blake3::Hasher, bytes: &[u8]) {
+    hasher.update(&(bytes.len() as u64).to_le_bytes());
+    hasher.update(bytes);
+}
+
+fn describe(hasher: &mut blake3::Hasher, entry: &ManifestEntry) {
+    match entry {
+        ManifestEntry::Directory { mode } => {
+            text(hasher, b"directory");
+            text(hasher, &mode.to_le_bytes());
+        }
+        ManifestEntry::File { mode, size, digest } => {
+            let kind: &[u8] = if digest.is_sealed() {
+                b"sealed"
+            } else {
+                b"file"
+            };
+            text(hasher, kind);
+            text(hasher, &mode.to_le_bytes());
+            text(hasher, &size.to_le_bytes());
+            text(hasher, digest.bytes());
+        }
+        ManifestEntry::Link { target } => {
+            text(hasher, b"link");
+            text(hasher, &target.0);
+        }
     }
 }
 
@@ -220,4 +280,75 @@ pub struct PathChange {
     pub owner: Option<String>,
     /// RFC 3339, where it is there.
     pub modified_at: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(entries: &[(&str, ManifestEntry)]) -> Manifest {
+        Manifest {
+            entries: entries
+                .iter()
+                .map(|(path, entry)| (EntryPath::new(*path).unwrap(), entry.clone()))
+                .collect(),
+        }
+    }
+
+    fn file(content: &str) -> ManifestEntry {
+        ManifestEntry::File {
+            mode: 0o644,
+            size: content.len() as u64,
+            digest: Digest::of(content.as_bytes()),
+        }
+    }
+
+    const DIRECTORY: ManifestEntry = ManifestEntry::Directory { mode: 0o755 };
+
+    #[test]
+    fn a_directory_digest_changes_with_anything_below_and_with_nothing_else() {
+        // "a.txt" sorts between "a" and "a/…", which must not confuse the walk.
+        let one = tree(&[
+            ("a", DIRECTORY),
+            ("a.txt", file("1")),
+            ("a/b", DIRECTORY),
+            ("a/b/c", file("1")),
+            ("d", DIRECTORY),
+            ("d/b", DIRECTORY),
+            ("d/b/c", file("1")),
+            ("e", DIRECTORY),
+        ]);
+        let mut other = one.clone();
+        let changed = EntryPath::new("a/b/c").unwrap();
+        other.entries.insert(changed, file("2"));
+        let digest =
+            |tree: &Manifest, path: &str| tree.directories()[&EntryPath::new(path).unwrap()];
+        assert_ne!(digest(&one, "a"), digest(&other, "a"));
+        assert_ne!(digest(&one, "a/b"), digest(&other, "a/b"));
+        assert_eq!(digest(&one, "d"), digest(&other, "d"));
+        assert_eq!(digest(&one, "a"), digest(&one, "d"));
+        assert_ne!(digest(&one, "e"), digest(&one, "d"));
+        assert_eq!(one.directories().len(), 5);
+    }
+
+    #[test]
+    fn any_bytes_come_back_from_json() {
+        let path = EntryPath::new(&b"a b\n%\xff/\xc3\xa4"[..]).unwrap();
+        let target = LinkTarget(b"../\xfe\n%41".to_vec());
+        let mut tree = Manifest::default();
+        tree.entries.insert(path, ManifestEntry::Link { target });
+        let json = serde_json::to_string(&tree).unwrap();
+        assert_eq!(serde_json::from_str::<Manifest>(&json).unwrap(), tree);
+        for bad in [
+            "\"../a\"",
+            "\"a//b\"",
+            "\"/a\"",
+            "\"%2\"",
+            "\"%zz\"",
+            "\"%2e%2e/a\"",
+            "\"\"",
+        ] {
+            assert!(serde_json::from_str::<EntryPath>(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -3,8 +3,24 @@
 //! Start reading at [`manifest`]. Nothing here knows of resources, steps or SSH: trees are read and
 //! written through the ports of `host`, and where things lie is told by [`crate::model::Places`].
 
+pub mod compare;
+pub mod git;
+pub(crate) mod hashing;
 pub mod manifest;
+pub mod own;
+pub mod pack;
+pub mod packs;
+pub mod patterns;
+pub mod source;
 pub mod store;
+pub mod walk;
 
-pub use manifest::{EntryPath, Manifest, ManifestEntry, PathChange, PathChangeKind};
+pub use git::read_git;
+pub use manifest::{EntryPath, LinkTarget, Manifest, ManifestEntry, PathChange, PathChangeKind};
+pub use own::{Removed, make_own, own_owner, remove_tree};
+pub use pack::{PackError, PackWriter};
+pub use packs::{Packs, Received, receive_pack};
+pub use patterns::{InvalidPattern, Patterns};
+pub use source::{SourceError, SourceProblem, SourceTree};
 pub use store::{Content, ContentError};
+pub use walk::read_source;

@@ -1,0 +1,372 @@
+//! Reads a source from a commit, through the `git` program.
+//!
+//! Only objects are read: no checkout, no filter, no hook, no attribute has a say. A file that git
+//! keeps elsewhere (LFS) is therefore deployed as the pointer that the commit has.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use super::hashing::HashingReader;
+use super::manifest::{EntryPath, LinkTarget, Manifest, ManifestEntry};
+use super::source::{Origin, SourceError, SourceProblem, SourceTree, leaving_links, patterns};
+
+/// Reads the whole tree of a commit: all of it but what `exclude` and its own `.roseyignore` match.
+/// `repository` may be any directory inside the repository.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn read_git(
+    repository: &Path,
+    reference: &str,
+    exclude: &[String],
+) -> Result<SourceTree, SourceError> {
+    let mut problems = Vec::new();
+    let tree = read(repository, reference, exclude, &mut problems);
+    match tree {
+        Ok(tree) if problems.is_empty() => Ok(tree),
+        other => {
+            problems.extend(other.err());
+            Err(SourceError {
+                source_name: repository.to_owned(),
+                problems,
+            })
+        }
+    }
+}
+
+/// One line of `git ls-tree`.
+struct Listed {
+    mode: u32,
+    object: String,
+    path: EntryPath,
+}
+
+fn read(
+    repository: &Path,
+    reference: &str,
+    exclude: &[String],
+    problems: &mut Vec<SourceProblem>,
+) -> Result<SourceTree, SourceProblem> {
+    if !repository.is_dir() {
+        return Err(SourceProblem::Missing);
+    }
+    let commit = format!("{reference}^{{commit}}");
+    let resolve = ["rev-parse", "--verify", "--end-of-options", &commit];
+    let commit = String::from_utf8_lossy(&ask(repository, &resolve)?)
+        .trim()
+        .to_owned();
+    let list = ["ls-tree", "-r", "-t", "-z", "--full-tree", &commit];
+    let listed = parse(&ask(repository, &list)?)?;
+    let ignore_file = listed.iter().find(|listed| {
+        listed.path.as_bytes() == b".roseyignore" && listed.mode & 0o170_000 == FILE
+    });
+    let ignore_file = match ignore_file {
+        Some(listed) => Some(blob(repository, &listed.object)?),
+        None => None,
+    };
+    let patterns = patterns(exclude, ignore_file.as_deref(), problems);
+    let mut manifest = Manifest::default();
+    let mut contents = Vec::new();
+    let mut left_out = BTreeSet::new();
+    for listed in listed {
+        let is_directory = listed.mode & 0o170_000 == DIRECTORY;
+        // A directory comes before what it holds, and nothing in one that is left out is taken back in.
+        let parent = listed.path.parent();
+        if parent.is_some_and(|parent| left_out.contains(&parent))
+            || patterns.matches(&listed.path, is_directory)
+        {
+            left_out.insert(listed.path);
+            continue;
+        }
+        match listed.mode & 0o170_000 {
+            DIRECTORY => {
+                let entry = ManifestEntry::Directory { mode: 0o755 };
+                manifest.entries.insert(listed.path, entry);
+            }
+            FILE | LINK => contents.push(listed),
+            _ => problems.push(SourceProblem::Submodule { path: listed.path }),
+        }
+    }
+    let mut tree = SourceTree {
+        manifest,
+        ..SourceTree::default()
+    };
+    read_contents(repository, contents, &mut tree)?;
+    problems.extend(leaving_links(&tree.manifest));
+    Ok(tree)
+}
+
+const DIRECTORY: u32 = 0o040_000;
+const FILE: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
+
+fn read_contents(
+    repository: &Path,
+    contents: Vec<Listed>,
+    tree: &mut SourceTree,
+) -> Result<(), SourceProblem> {
+    let objects: Vec<&str> = contents.iter().map(|one| one.object.as_str()).collect();
+    let failed = |error: io::Error| SourceProblem::Git {
+        doing: "cat-file".to_owned(),
+        words: error.to_string(),
+    };
+    let mut blobs = Blobs::open(repository, &objects).map_err(failed)?;
+    for listed in &contents {
+        let entry = if listed.mode & 0o170_000 == LINK {
+            let mut target = Vec::new();
+            blobs
+                .next(|_, content| content.read_to_end(&mut target).map(|_| ()))
+                .map_err(failed)?;
+            ManifestEntry::Link {
+                target: LinkTarget(target),
+            }
+        } else {
+            let mut hashed = None;
+            blobs
+                .next(|_, content| {
+                    hashed = Some(HashingReader::new(content, None).drain()?);
+                    Ok(())
+                })
+                .map_err(failed)?;
+            let (digest, size) = hashed.expect("BUG: next() calls its visitor or fails");
+            let mode = if listed.mode & 0o100 != 0 {
+                0o755
+            } else {
+                0o644
+            };
+            let origin = Origin::Blob {
+                repository: repository.to_owned(),
+                object: listed.object.clone(),
+            };
+            tree.origins.insert(listed.path.clone(), origin);
+            ManifestEntry::File { mode, size, digest }
+        };
+        tree.manifest.entries.insert(listed.path.clone(), entry);
+    }
+    Ok(())
+}
+
+fn blob(repository: &Path, object: &str) -> Result<Vec<u8>, SourceProblem> {
+    ask(repository, &["cat-file", "blob", object])
+}
+
+/// git in a repository, reading only, and blind to the repository that a hook may have named to us.
+fn git(repository: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("git");
+    command
+        .arg("-C")
+        .arg(repository)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("GIT_NO_REPLACE_OBJECTS", "1")
+        .stdin(Stdio::null());
+    for name in [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_NAMESPACE",
+        "GIT_PREFIX",
+    ] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn ask(repository: &Path, arguments: &[&str]) -> Result<Vec<u8>, SourceProblem> {
+    let doing = arguments[0].to_owned();
+    match git(repository, arguments).output() {
+        Ok(output) if output.status.success() => Ok(output.stdout),
+        Ok(output) => Err(SourceProblem::Git {
+            doing,
+            words: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(SourceProblem::Git {
+            doing,
+            words: "the git program is not installed".to_owned(),
+        }),
+        Err(error) => Err(SourceProblem::Git {
+            doing,
+            words: error.to_string(),
+        }),
+    }
+}
+
+/// Lines of `git ls-tree -z`: mode, type, object, a tab, the path, a zero byte (git-ls-tree(1)).
+fn parse(output: &[u8]) -> Result<Vec<Listed>, SourceProblem> {
+    let mut listed = Vec::new();
+    for line in output
+        .split(|byte| *byte == 0)
+        .filter(|line| !line.is_empty())
+    {
+        let one = parse_line(line).ok_or_else(|| SourceProblem::Git {
+            doing: "ls-tree".to_owned(),
+            words: format!("said {:?}", String::from_utf8_lossy(line)),
+        })?;
+        listed.push(one);
+    }
+    Ok(listed)
+}
+
+fn parse_line(line: &[u8]) -> Option<Listed> {
+    let tab = line.iter().position(|byte| *byte == b'\t')?;
+    let mut words = std::str::from_utf8(&line[..tab]).ok()?.split(' ');
+    let mode = u32::from_str_radix(words.next()?, 8).ok()?;
+    let object = words.nth(1)?.to_owned();
+    let path = EntryPath::new(&line[tab + 1..])?;
+    Some(Listed { mode, object, path })
+}
+
+/// Blobs of a repository, one after the other, from one process.
+pub(super) struct Blobs {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    asking: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Blobs {
+    /// Asks for objects; they come in this order.
+    pub(super) fn open(repository: &Path, objects: &[&str]) -> io::Result<Self> {
+        let mut process = git(repository, &["cat-file", "--batch"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut input = process.stdin.take().expect("BUG: the input is a pipe");
+        let output = process.stdout.take().expect("BUG: the output is a pipe");
+        let mut asked = objects.join("\n");
+        asked.push('\n');
+        // Both pipes are bounded: who wrote all questions first would wait for who waits for an answer to be read.
+        let asking = std::thread::spawn(move || {
+            // When git has gone, reading its answers says so.
+            let _ = input.write_all(asked.as_bytes());
+        });
+        Ok(Self {
+            process,
+            output: BufReader::with_capacity(128 * 1024, output),
+            asking: Some(asking),
+        })
+    }
+
+    /// Shows the next one, with its size. What the visitor leaves is skipped.
+    pub(super) fn next(
+        &mut self,
+        visit: impl FnOnce(u64, &mut dyn Read) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        // `<object> SP <type> SP <size> LF <content> LF` (git-cat-file(1)).
+        let size = line
+            .trim_end()
+            .rsplit_once(" blob ")
+            .or_else(|| line.trim_end().split_once(" blob "))
+            .and_then(|(_, size)| size.parse().ok())
+            .ok_or_else(|| io::Error::other(format!("git answered {:?}", line.trim_end())))?;
+        let mut content = (&mut self.output).take(size);
+        visit(size, &mut content)?;
+        io::copy(&mut content, &mut io::sink())?;
+        let cut_off = content.limit() > 0;
+        let mut end = [0];
+        self.output.read_exact(&mut end)?;
+        if cut_off {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Blobs {
+    fn drop(&mut self) {
+        // It ends by itself at the end of its input; one that still has something to say is stopped.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if let Some(asking) = self.asking.take() {
+            let _ = asking.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::content::pack::PackWriter;
+    use crate::content::walk::read_source;
+
+    fn run(directory: &Path, arguments: &[&str]) {
+        let mut command = git(directory, arguments);
+        for (name, value) in [
+            ("GIT_AUTHOR_NAME", "a"),
+            ("GIT_AUTHOR_EMAIL", "a@example.org"),
+            ("GIT_COMMITTER_NAME", "a"),
+            ("GIT_COMMITTER_EMAIL", "a@example.org"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_CONFIG_SYSTEM", "/dev/null"),
+        ] {
+            command.env(name, value);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn repository() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        run(at, &["init", "-q", "-b", "main"]);
+        fs::create_dir_all(at.join("a/deep")).unwrap();
+        fs::write(at.join("a/deep/file \n x"), "content").unwrap();
+        fs::write(at.join("a/big"), vec![b'x'; 300_000]).unwrap();
+        fs::write(at.join("skip.pyc"), "").unwrap();
+        fs::write(at.join(".roseyignore"), "*.pyc\n").unwrap();
+        std::os::unix::fs::symlink("a/big", at.join("link")).unwrap();
+        run(at, &["add", "."]);
+        run(at, &["update-index", "--chmod=+x", "a/big"]);
+        run(at, &["commit", "-q", "-m", "one"]);
+        run(at, &["tag", "v1"]);
+        directory
+    }
+
+    #[test]
+    fn a_commit_is_read_as_its_checkout_would_be() {
+        let repository = repository();
+        let at = repository.path();
+        let tree = read_git(at, "v1", &["/nothing".to_owned()]).unwrap();
+        run(at, &["checkout", "-q", "-f", "v1"]);
+        let checkout = read_source(at, &[".git".to_owned()]).unwrap();
+        assert_eq!(tree.manifest, checkout.manifest);
+        let file = EntryPath::new("a/deep/file \n x").unwrap();
+        assert_eq!(tree.read(&file).unwrap().unwrap(), b"content");
+        let wanted: BTreeSet<_> = tree.manifest.files().map(|(_, digest, _)| digest).collect();
+        let mut pack = PackWriter::new(Vec::new()).unwrap();
+        tree.pack(&wanted, &mut pack).unwrap();
+        let mut other = PackWriter::new(Vec::new()).unwrap();
+        checkout.pack(&wanted, &mut other).unwrap();
+        assert_eq!(pack.finish().unwrap(), other.finish().unwrap());
+    }
+
+    #[test]
+    fn what_git_cannot_give_is_told_in_words() {
+        let repository = repository();
+        let at = repository.path();
+        let unknown = read_git(at, "v9", &[]).unwrap_err().to_string();
+        assert!(unknown.contains("git rev-parse: "), "{unknown}");
+        let option = read_git(at, "--help", &[]).unwrap_err().to_string();
+        assert!(option.contains("git rev-parse: "), "{option}");
+        let head = "160000,0123456789012345678901234567890123456789,sub";
+        run(at, &["update-index", "--add", "--cacheinfo", head]);
+        run(at, &["commit", "-q", "-m", "two"]);
+        let sub = read_git(at, "HEAD", &[]).unwrap_err().to_string();
+        assert!(sub.contains("sub is a git submodule"), "{sub}");
+        assert!(read_git(at, "HEAD", &["sub".to_owned()]).is_ok());
+        let missing = read_git(&at.join("x"), "HEAD", &[])
+            .unwrap_err()
+            .to_string();
+        assert!(missing.contains("there is no such directory"), "{missing}");
+    }
+}
