@@ -7,8 +7,12 @@
 //! Nothing here knows of resources, steps or plans. Every path is absolute, and no component but
 //! the last may be a symbolic link: an app's user must not lead a root helper elsewhere.
 
+mod error;
+pub mod memory;
+mod path;
 pub mod port;
 
+pub use memory::MemoryHost;
 pub use port::{
     Account, Activity, Command, CommandOutput, Entry, EntryType, HostError, HostErrorKind, Manager,
     Owner, ReadHost, ServiceAct, ServiceStatus, Space, Unit, WriteHost,
