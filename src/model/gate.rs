@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::value::Value;
+
 
 /// All gates of one app on one host, with their clocks. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ pub struct HttpGate {
     /// The status code expected.
     pub status: u16,
     /// Fields of the JSON body (dots lead into objects) with the values expected.
-    pub json: BTreeMap<String, Value>,
+    pub json: BTreeMap<String, serde_json::Value>,
     /// Milliseconds that one request may take.
     pub timeout: u64,
     /// The 95th percentile of response times: at most these milliseconds over so many samples.
