@@ -328,6 +328,8 @@ impl AsyncRead for Channel {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // The buffer may hold bytes of an earlier read already.
+        let before = buffer.filled().len();
         self.inbox.with(|mail| {
             while let Some(front) = mail.output.front_mut() {
                 let length = front.len().min(buffer.remaining());
@@ -343,7 +345,7 @@ impl AsyncRead for Channel {
                 }
             }
             match &mail.output_end {
-                _ if !buffer.filled().is_empty() => Poll::Ready(Ok(())),
+                _ if buffer.filled().len() > before => Poll::Ready(Ok(())),
                 Some(Ok(())) => Poll::Ready(Ok(())),
                 Some(Err(reason)) => Poll::Ready(Err(io::Error::new(
                     io::ErrorKind::ConnectionReset,
