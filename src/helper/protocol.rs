@@ -184,6 +184,10 @@ pub enum Request {
         reason: String,
         /// The hold to set, where a verdict is the reason.
         hold: Option<Hold>,
+        /// Whether all other hosts are back, so that what happened once a run (a migration) is
+        /// undone too. Without it that is left, [`WentBack::once`] says so, and the journal stays
+        /// open until it is asked again.
+        all_back: bool,
     },
     /// From here on the new state is kept if the controller is lost.
     Ready {
@@ -470,6 +474,8 @@ pub struct WentBack {
     pub problems: Vec<String>,
     /// The gates of the old generation that passed in the baseline, read again.
     pub gates: Vec<GateResult>,
+    /// Whether something that happened once a run waits for all other hosts to be back.
+    pub once: bool,
     /// Milliseconds.
     pub elapsed: u64,
 }
