@@ -1,0 +1,474 @@
+//! The way back: the only one there is, for every cause.
+//!
+//! What has to be done is not derived from what was done: it is the difference between how
+//! everything is now and how it was before the run, planned and taken like any other. The journal
+//! says what the run began; whatever it did not begin is left as it is. Cut off anywhere and begun
+//! again, it ends the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::graph::{Batch, Cancel, take_all};
+use super::journal::{Journal, JournalError};
+use super::record::{Cause, Record, Settled, Told};
+use super::site::Site;
+use super::step::{TakeError, Way, in_words, is_attendant, is_same, stays, without_freshness};
+use crate::host::{HostError, HostErrorKind};
+use crate::model::{
+    Action, EventKind, GateResult, Gates, Label, Resource, ResourceId, State, Step, StepId,
+    StepKind, Thing, Value,
+};
+use crate::plan::{Attendant, PlanInput, Turn, plan};
+use crate::step::kind::{Change, Kind, Named};
+
+/// What is asked of a way back.
+pub struct Back<'a> {
+    /// Why.
+    pub cause: Cause,
+    /// Whether what happens once a run (a migration) is undone too: only when all other hosts are back.
+    pub all_back: bool,
+    /// How many steps at a time.
+    pub workers: usize,
+    /// Hears what happens.
+    pub tell: &'a (dyn Fn(EventKind) + Sync),
+    /// Reads gates, a short while until they pass.
+    pub judge: &'a dyn Fn(&Gates) -> Vec<GateResult>,
+    /// Keeps what is to be known later (the ledger), before the journal is closed.
+    pub keep: &'a dyn Fn(&Told, &Returned) -> Result<(), HostError>,
+}
+
+/// How a way back ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// Steps that changed something.
+    pub steps: usize,
+    /// What isn't as it was before the run, a sentence each.
+    pub problems: Vec<String>,
+    /// The gates that passed in the baseline, read again.
+    pub gates: Vec<GateResult>,
+    /// Why the journal is still open, where it is: the way back is to be taken again.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// Why a way back is to be taken again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfinished {
+    /// The host refused something that it may allow later (no space, a read-only file system).
+    Temporary,
+    /// The host refused something until somebody puts that right.
+    Host,
+    /// Something that happened once waits for all other hosts to be back.
+    Once,
+}
+
+/// Takes a run back to how everything was before it, and closes its journal.
+///
+/// # Errors
+/// When the journal can't be written; nothing was changed after that.
+pub fn go_back(
+    site: &Site<'_>,
+    journal: &Journal<'_>,
+    back: &Back<'_>,
+) -> Result<Returned, JournalError> {
+    let told = journal.told();
+    if let Some(settled) = told.settled {
+        let problems = match settled {
+            Settled::Committed => Vec::new(),
+            Settled::WentBack { problems } => problems,
+        };
+        return Ok(Returned {
+            problems,
+            ..Returned::default()
+        });
+    }
+    if told.going_back.is_none() {
+        journal.append(&Record::GoingBack(Box::new(back.cause.clone())))?;
+    }
+    for step in &told.open {
+        // Cut off inside, nobody knows when it changed what: whatever uses that must take it for changed just now.
+        journal.append(&Record::End {
+            step: step.clone(),
+            changed: true,
+            moment: site.host.moment(),
+            failed: true,
+        })?;
+    }
+    let mut way = Return {
+        site,
+        journal,
+        back,
+        known: told.known(),
+        told,
+        returned: Returned::default(),
+        apart: BTreeSet::new(),
+    };
+    let Ends { now, target } = way.ends();
+    way.take(&now, &target);
+    way.read_back(&target);
+    way.finish()
+}
+
+/// The two ends of a way back.
+struct Ends {
+    now: State,
+    target: State,
+}
+
+/// One resource at both ends.
+struct Pair {
+    now: Option<Resource>,
+    target: Option<Resource>,
+}
+
+struct Return<'a> {
+    site: &'a Site<'a>,
+    journal: &'a Journal<'a>,
+    back: &'a Back<'a>,
+    known: Vec<(ResourceId, Resource)>,
+    told: Told,
+    returned: Returned,
+    /// Resources that the run began and that are not taken back now.
+    apart: BTreeSet<ResourceId>,
+}
+
+impl Return<'_> {
+    /// How everything is that the run began or that uses it, and how it was.
+    fn ends(&mut self) -> Ends {
+        let mut ends = Ends {
+            now: State::default(),
+            target: State::default(),
+        };
+        let begun = self.begun();
+        let mut ids: BTreeSet<ResourceId> =
+            self.told.opened.before.resources.keys().cloned().collect();
+        ids.extend(begun.iter().cloned());
+        for id in ids {
+            let before = self.told.opened.before.get(&id).cloned();
+            let result = match self.site.kind(&id) {
+                Ok(kind) if begun.contains(&id) => self.begun_end(kind, &id, before.as_ref()),
+                Ok(kind) => self.other_end(kind, &id, before.as_ref()),
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(None) => {}
+                Ok(Some(Pair { now, target })) => {
+                    if let Some(now) = now {
+                        ends.now.resources.insert(id.clone(), now);
+                    }
+                    if let Some(target) = target {
+                        ends.target.resources.insert(id, target);
+                    }
+                }
+                Err(error) => {
+                    self.trouble(&error.kind);
+                    self.apart_with(&id, format!("{id} can't be read: {error}"));
+                }
+            }
+        }
+        ends
+    }
+
+    /// Resources that the run, or an earlier way back, has begun to change.
+    fn begun(&self) -> BTreeSet<ResourceId> {
+        let forward = self.told.begun_steps();
+        forward
+            .chain(self.told.back.values())
+            .filter(|step| !is_attendant(step))
+            .map(|step| step.resource.clone())
+            .collect()
+    }
+
+    /// A resource that was begun: as it is now and as it was, unless it isn't the run's any more.
+    fn begun_end(
+        &mut self,
+        kind: &dyn Kind,
+        id: &ResourceId,
+        before: Option<&Resource>,
+    ) -> Result<Option<Pair>, HostError> {
+        if !self.back.all_back && self.steps_of(id).any(|step| is_once(kind, step)) {
+            self.returned.unfinished.get_or_insert(Unfinished::Once);
+            self.apart.insert(id.clone());
+            return Ok(None);
+        }
+        let now = self.observe(id, before)?;
+        if !self.is_explained(kind, id, before, now.as_ref())? {
+            let found = in_words(kind, id, now.as_ref(), before);
+            self.apart_with(
+                id,
+                format!(
+                    "{id} was changed by somebody else meanwhile ({found}) and was left as it is"
+                ),
+            );
+            return Ok(None);
+        }
+        let target = before.map(|before| reachable(kind, id, before));
+        Ok(Some(Pair { now, target }))
+    }
+
+    /// A resource that wasn't begun: it is known so that what uses it finds it. Only what takes
+    /// freshness from others may have to change, and only if nobody else has changed it.
+    fn other_end(
+        &mut self,
+        kind: &dyn Kind,
+        id: &ResourceId,
+        before: Option<&Resource>,
+    ) -> Result<Option<Pair>, HostError> {
+        let Some(before) = before else {
+            return Ok(None);
+        };
+        let named = Named {
+            id,
+            resource: before,
+        };
+        if kind.freshness(named).is_none() {
+            return Ok(Some(Pair {
+                now: Some(before.clone()),
+                target: Some(before.clone()),
+            }));
+        }
+        let now = self.observe(id, Some(before))?;
+        let steady = without_freshness(kind, id, before);
+        if !is_same(kind, id, now.as_ref(), Some(&steady)) {
+            return Ok(None);
+        }
+        let target = Some(reachable(kind, id, before));
+        Ok(Some(Pair { now, target }))
+    }
+
+    /// Whether the run itself may have left a resource so.
+    fn is_explained(
+        &self,
+        kind: &dyn Kind,
+        id: &ResourceId,
+        before: Option<&Resource>,
+        now: Option<&Resource>,
+    ) -> Result<bool, HostError> {
+        let is = |found: Option<&Resource>, known: Option<&Resource>| {
+            let known = known.map(|known| without_freshness(kind, id, known));
+            is_same(kind, id, found, known.as_ref())
+        };
+        if is(now, before) {
+            return Ok(true);
+        }
+        for step in self.steps_of(id) {
+            for end in [&step.from, &step.to] {
+                // Some things can only be read by who knows how they should be.
+                let found = self.observe(id, end.as_ref())?;
+                if is(found.as_ref(), end.as_ref()) {
+                    return Ok(true);
+                }
+            }
+            if kind.is_between(step, now) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The steps of a resource that were begun, forward and back.
+    fn steps_of(&self, id: &ResourceId) -> impl Iterator<Item = &Step> {
+        let forward = self.told.begun_steps();
+        forward
+            .chain(self.told.back.values())
+            .filter(move |step| &step.resource == id && !is_attendant(step))
+    }
+
+    fn take(&mut self, now: &State, target: &State) {
+        let attendants = restores(&self.told);
+        let planned = plan(&PlanInput {
+            from: now,
+            to: target,
+            kinds: self.site.kinds,
+            attendants: &attendants,
+            waves: &BTreeMap::new(),
+        });
+        let mut planned = match planned {
+            Ok(planned) => planned,
+            Err(error) => {
+                self.returned
+                    .problems
+                    .push(format!("the way back can't be planned: {error}"));
+                return;
+            }
+        };
+        for step in &mut planned.steps {
+            // What another host did once was only noted here; so is its undoing.
+            let noted = |it: &Step| it.resource == step.resource && it.action == Action::Note;
+            if self.told.begun_steps().any(noted) {
+                step.action = Action::Note;
+            }
+        }
+        let outcome = take_all(
+            self.site,
+            self.journal,
+            &Batch {
+                steps: planned.steps.iter().collect(),
+                way: Way::Back,
+                known: &self.known,
+                workers: self.back.workers,
+                cancel: &Cancel::new(),
+                tell: self.back.tell,
+            },
+        );
+        let changed = outcome.done.values();
+        self.returned.steps = changed
+            .filter(|done| **done == super::step::Done::Changed)
+            .count();
+        for (id, error) in &outcome.failed {
+            if let Some(kind) = error.host_error() {
+                self.trouble(kind);
+            }
+            self.step_problem(&planned.steps, id, error);
+        }
+        for id in &outcome.left {
+            if let Some(step) = planned.step(id) {
+                let resource = step.resource.clone();
+                let what = format!("{resource} was not put back, because of the failure before it");
+                self.apart_with(&resource, what);
+            }
+        }
+    }
+
+    fn step_problem(&mut self, steps: &[Step], id: &StepId, error: &TakeError) {
+        let step = steps.iter().find(|step| &step.id == id);
+        match step {
+            Some(step) => {
+                let resource = step.resource.clone();
+                self.apart_with(&resource, format!("{resource} was not put back: {error}"));
+            }
+            None => self.returned.problems.push(error.to_string()),
+        }
+    }
+
+    /// Reads everything that was begun, and says what isn't as it was.
+    fn read_back(&mut self, target: &State) {
+        for id in self.begun() {
+            if self.apart.contains(&id) {
+                continue;
+            }
+            let wanted = target.get(&id);
+            let read = self.site.kind(&id).and_then(|kind| {
+                let found = self.observe(&id, self.told.opened.before.get(&id))?;
+                let same = is_same(kind, &id, found.as_ref(), wanted);
+                Ok((!same && !stays(self.site, &id, wanted))
+                    .then(|| in_words(kind, &id, found.as_ref(), wanted)))
+            });
+            match read {
+                Ok(None) => {}
+                Ok(Some(found)) => {
+                    self.apart_with(
+                        &id,
+                        format!("{id} is not as it was before the run: {found}"),
+                    );
+                }
+                Err(error) => {
+                    self.trouble(&error.kind);
+                    self.apart_with(&id, format!("{id} can't be read: {error}"));
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<Returned, JournalError> {
+        if !self.told.begun.is_empty() {
+            let gates = self.told.opened.judges();
+            if !gates.gates.is_empty() {
+                self.returned.gates = (self.back.judge)(&gates);
+            }
+        }
+        if self.returned.unfinished.is_some() {
+            return Ok(self.returned);
+        }
+        self.sweep();
+        let told = self.journal.told();
+        (self.back.keep)(&told, &self.returned)?;
+        self.journal.append(&Record::Settled(Settled::WentBack {
+            problems: self.returned.problems.clone(),
+        }))?;
+        Ok(self.returned)
+    }
+
+    /// Removes what the run put aside, but for what isn't back: a person may want that.
+    fn sweep(&self) {
+        let swept = super::sweep::sweep(self.site, self.journal, &self.known, |step| {
+            !self.apart.contains(&step.resource)
+        });
+        if let Err(error) = swept {
+            (self.back.tell)(EventKind::Note {
+                host: Some(self.told.opened.host.clone()),
+                text: format!("what the run had put aside is still there: {error}"),
+            });
+        }
+    }
+
+    fn observe(
+        &self,
+        id: &ResourceId,
+        wanted: Option<&Resource>,
+    ) -> Result<Option<Resource>, HostError> {
+        let observed = self.site.observe(self.journal, &self.known, id, wanted)?;
+        Ok(observed.resource)
+    }
+
+    fn apart_with(&mut self, id: &ResourceId, problem: String) {
+        if self.apart.insert(id.clone()) {
+            self.returned.problems.push(problem);
+        }
+    }
+
+    fn trouble(&mut self, kind: &HostErrorKind) {
+        self.returned.unfinished = Some(if kind.is_temporary() {
+            Unfinished::Temporary
+        } else {
+            Unfinished::Host
+        });
+    }
+}
+
+fn is_once(kind: &dyn Kind, step: &Step) -> bool {
+    step.action != Action::Note
+        && kind.is_once(Change {
+            id: &step.resource,
+            from: step.from.as_ref(),
+            to: step.to.as_ref(),
+        })
+}
+
+/// How a resource was, without what nothing can bring back: that it wasn't fresh.
+fn reachable(kind: &dyn Kind, id: &ResourceId, before: &Resource) -> Resource {
+    let named = Named {
+        id,
+        resource: before,
+    };
+    match kind.freshness(named) {
+        Some(freshness) if before.attributes.get(freshness) == Some(&Value::Bool(false)) => {
+            without_freshness(kind, id, before)
+        }
+        _ => before.clone(),
+    }
+}
+
+/// Data that is put back: from backups of this run that say so, once.
+fn restores(told: &Told) -> Vec<Attendant> {
+    let taken = told.begun_steps().filter(|step| {
+        let restore = step.to.as_ref().and_then(|to| to.settings.get("restore"));
+        step.kind == StepKind::BACKUP
+            && step.action == Action::Take
+            && told.done.contains(&step.id)
+            && restore.and_then(Value::as_text) == Some("undo")
+    });
+    taken
+        .filter(|step| {
+            let restore = StepId::of(&step.resource, Action::Restore.as_str());
+            !(told.back.contains_key(&restore) && told.done.contains(&restore))
+        })
+        .map(|step| Attendant {
+            resource: step.resource.clone(),
+            kind: StepKind::BACKUP,
+            action: Action::Restore,
+            with: step.to.clone().unwrap_or_default(),
+            label: Label::Compensable,
+            turn: Turn::Quiet,
+            disturbs: vec![Thing::Turn(step.resource.app.to_string())],
+        })
+        .collect()
+}

@@ -1,0 +1,249 @@
+//! What a journal says: its records, and what they come to when read in order.
+//!
+//! Pure values. Nothing here knows how records lie in a file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::Owner;
+use crate::model::{
+    AppName, Author, EnvironmentName, GateResult, Gates, Hold, HostName, Moment, Plan, Resource,
+    ResourceId, RunId, State, Step, StepId, Verdict,
+};
+
+/// The format of journals that this program writes and reads.
+pub const FORMAT: &str = "rosey journal 1";
+
+/// The first record: everything that the way back needs to know, so that it can be taken without
+/// the controller, the declaration and the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// [`FORMAT`].
+    pub format: String,
+    /// The run.
+    pub run: RunId,
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// What the declaration calls this host.
+    pub host: HostName,
+    /// The app.
+    pub app: AppName,
+    /// The app's root, by its real path.
+    pub root: PathBuf,
+    /// Who owns what rosey makes here.
+    pub owner: Owner,
+    /// Patterns of paths that may be extra inside a release.
+    pub ignore: Vec<String>,
+    /// Who began it, and why.
+    pub author: Author,
+    /// What it was: `apply`.
+    pub command: String,
+    /// Milliseconds without the controller after which the helper goes back by itself.
+    pub guard: u64,
+    /// When (RFC 3339).
+    pub at: String,
+    /// The steps of this host and app.
+    pub plan: Plan,
+    /// How everything was, read under the lock.
+    pub before: State,
+    /// What is declared or known besides: for finding out what is used.
+    pub known: State,
+    /// The gates of the generation that stood.
+    pub gates: Gates,
+    /// What they said before the first change.
+    pub baseline: Vec<GateResult>,
+}
+
+impl Opened {
+    /// The gates that judge a way back: those of the generation that stood, as far as they passed
+    /// before the first change.
+    #[must_use]
+    pub fn judges(&self) -> Gates {
+        let passed = |name: &str| {
+            self.baseline
+                .iter()
+                .any(|result| result.gate == name && result.verdict == Verdict::Passed)
+        };
+        Gates {
+            gates: self
+                .gates
+                .gates
+                .iter()
+                .filter(|gate| passed(&gate.name))
+                .cloned()
+                .collect(),
+            ..self.gates.clone()
+        }
+    }
+}
+
+/// Why a run is taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// In words, for the record.
+    pub reason: String,
+    /// The hold to set, where a verdict is the reason.
+    pub hold: Option<Hold>,
+}
+
+/// How a run ended here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Settled {
+    /// Its generation stands.
+    Committed,
+    /// Everything is as it was before, but for what is listed, a sentence each.
+    WentBack {
+        /// What isn't as it was.
+        problems: Vec<String>,
+    },
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Record {
+    /// The run is open.
+    Opened(Box<Opened>),
+    /// A step of the plan is about to change something.
+    Begin {
+        /// Which.
+        step: StepId,
+    },
+    /// The way back begins, again where it was cut off.
+    GoingBack(Box<Cause>),
+    /// A step of the way back is about to change something.
+    BeginBack {
+        /// The whole step: the plan doesn't have it.
+        step: Box<Step>,
+    },
+    /// A step is done, or has failed and may have changed something.
+    End {
+        /// Which.
+        step: StepId,
+        /// Whether anything may have changed.
+        changed: bool,
+        /// When: not before the change.
+        moment: Moment,
+        /// Whether it failed.
+        failed: bool,
+    },
+    /// From here on the new state is kept if the controller is lost.
+    Ready,
+    /// The run is over here.
+    Settled(Settled),
+}
+
+/// What the records of a journal come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The first record.
+    pub opened: Opened,
+    /// Steps of the plan that were begun.
+    pub begun: BTreeSet<StepId>,
+    /// Steps that were done without fault, whether or not anything had to be changed.
+    pub done: BTreeSet<StepId>,
+    /// Steps of ways back that were begun, the last of each name.
+    pub back: BTreeMap<StepId, Step>,
+    /// Steps, forward or back, that were begun and not ended.
+    pub open: BTreeSet<StepId>,
+    /// When the run last changed each resource.
+    pub changes: BTreeMap<ResourceId, Moment>,
+    /// Why the run is taken back, once it is.
+    pub going_back: Option<Cause>,
+    /// Whether it has said *ready*.
+    pub ready: bool,
+    /// How it ended.
+    pub settled: Option<Settled>,
+}
+
+impl Told {
+    /// What a journal says that has only been opened.
+    #[must_use]
+    pub fn new(opened: Opened) -> Self {
+        Self {
+            opened,
+            begun: BTreeSet::new(),
+            done: BTreeSet::new(),
+            back: BTreeMap::new(),
+            open: BTreeSet::new(),
+            changes: BTreeMap::new(),
+            going_back: None,
+            ready: false,
+            settled: None,
+        }
+    }
+
+    /// Takes in the next record. Another `Opened` changes nothing.
+    pub fn take_in(&mut self, record: &Record) {
+        match record {
+            Record::Opened(_) => {}
+            Record::Begin { step } => {
+                self.begun.insert(step.clone());
+                self.open.insert(step.clone());
+            }
+            Record::GoingBack(cause) => {
+                // The first cause is the true one; a later try was caused by the first being cut off.
+                self.going_back.get_or_insert_with(|| (**cause).clone());
+            }
+            Record::BeginBack { step } => {
+                self.open.insert(step.id.clone());
+                self.back.insert(step.id.clone(), (**step).clone());
+            }
+            Record::End {
+                step,
+                changed,
+                moment,
+                failed,
+            } => {
+                self.open.remove(step);
+                if *failed {
+                    self.done.remove(step);
+                } else {
+                    self.done.insert(step.clone());
+                }
+                if *changed && let Some(resource) = self.resource(step).cloned() {
+                    self.changes.insert(resource, moment.clone());
+                }
+            }
+            Record::Ready => self.ready = true,
+            Record::Settled(how) => self.settled = Some(how.clone()),
+        }
+    }
+
+    /// The resource of a step, forward or back.
+    #[must_use]
+    pub fn resource(&self, step: &StepId) -> Option<&ResourceId> {
+        let planned = self.opened.plan.step(step);
+        planned
+            .or_else(|| self.back.get(step))
+            .map(|step| &step.resource)
+    }
+
+    /// The steps of the plan that were begun, in the plan's order.
+    pub fn begun_steps(&self) -> impl Iterator<Item = &Step> {
+        let steps = self.opened.plan.steps.iter();
+        steps.filter(|step| self.begun.contains(&step.id))
+    }
+
+    /// Everything that the run knows of: for finding out what is used.
+    #[must_use]
+    pub fn known(&self) -> Vec<(ResourceId, Resource)> {
+        let mut all = self.opened.before.clone();
+        all.extend(self.opened.known.clone());
+        for step in &self.opened.plan.steps {
+            if let Some(to) = &step.to {
+                all.resources.insert(step.resource.clone(), to.clone());
+            }
+        }
+        all.resources.into_iter().collect()
+    }
+
+    /// Whether a step that was begun, forward or back, may have left a resource so.
+    #[must_use]
+    pub fn has_begun(&self, step: &StepId) -> bool {
+        self.begun.contains(step) || self.back.contains_key(step)
+    }
+}

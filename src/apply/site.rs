@@ -1,0 +1,112 @@
+//! One app on one host, as taking steps there needs to know it.
+
+use std::collections::BTreeMap;
+
+use crate::content::{Content, Manifest};
+use crate::host::{HostError, HostErrorKind, Owner, WriteHost};
+use crate::model::{Moment, Places, Resource, ResourceId, RunId};
+use crate::step::kind::{Kind, ObserveContext, Observed, StepContext};
+
+use super::journal::Journal;
+
+/// One app on one host during a run: everything that stays the same for all of its steps.
+pub struct Site<'a> {
+    /// The host.
+    pub host: &'a dyn WriteHost,
+    /// What rosey knows about kinds.
+    pub kinds: &'a [&'a dyn Kind],
+    /// Where the app's things lie.
+    pub places: &'a Places,
+    /// The run.
+    pub run: &'a RunId,
+    /// Who owns what rosey makes where nothing else is declared.
+    pub owner: &'a Owner,
+    /// Patterns of paths that may be extra inside a release.
+    pub ignore: &'a [String],
+    /// The key for digests of content that holds a secret.
+    pub seal: &'a [u8; 32],
+    /// Content by digest.
+    pub content: &'a dyn Content,
+    /// The manifest of a tree by its digest, where it is known.
+    pub manifest: &'a (dyn Fn(&str) -> Option<Manifest> + Sync),
+    /// When earlier runs last changed each resource.
+    pub changes: &'a BTreeMap<ResourceId, Moment>,
+}
+
+impl Site<'_> {
+    /// The kind of a resource.
+    ///
+    /// # Errors
+    /// When this program has no such kind.
+    pub fn kind(&self, id: &ResourceId) -> Result<&dyn Kind, HostError> {
+        kind_of(self.kinds, id)
+    }
+
+    /// Reads a resource as it is now.
+    ///
+    /// # Errors
+    /// When it can't be known how it is.
+    pub fn observe(
+        &self,
+        journal: &Journal<'_>,
+        known: &[(ResourceId, Resource)],
+        id: &ResourceId,
+        wanted: Option<&Resource>,
+    ) -> Result<Observed, HostError> {
+        let kind = self.kind(id)?;
+        self.reading(journal, known, |context| kind.observe(context, id, wanted))
+    }
+
+    /// Does something that needs what reading needs.
+    pub fn reading<T>(
+        &self,
+        journal: &Journal<'_>,
+        known: &[(ResourceId, Resource)],
+        act: impl FnOnce(&ObserveContext<'_>) -> T,
+    ) -> T {
+        let changed = |id: &ResourceId| {
+            let in_this_run = journal.ask(|told| told.changes.get(id).cloned());
+            in_this_run.or_else(|| self.changes.get(id).cloned())
+        };
+        act(&ObserveContext {
+            host: self.host.as_read(),
+            places: self.places,
+            ignore: self.ignore,
+            seal: self.seal,
+            manifest: self.manifest,
+            changed: &changed,
+            known,
+        })
+    }
+
+    /// Does something that needs what taking a step needs.
+    pub fn acting<T>(
+        &self,
+        journal: &Journal<'_>,
+        known: &[(ResourceId, Resource)],
+        act: impl FnOnce(&StepContext<'_>) -> T,
+    ) -> T {
+        self.reading(journal, known, |observe| {
+            act(&StepContext {
+                host: self.host,
+                observe,
+                run: self.run,
+                owner: self.owner,
+                content: self.content,
+            })
+        })
+    }
+}
+
+/// The kind of a resource, among some.
+///
+/// # Errors
+/// When none of them is it.
+pub fn kind_of<'k>(kinds: &[&'k dyn Kind], id: &ResourceId) -> Result<&'k dyn Kind, HostError> {
+    let kind = kinds.iter().find(|kind| kind.resource() == id.kind);
+    kind.copied().ok_or_else(|| HostError {
+        doing: "find out about".to_owned(),
+        path: id.to_string(),
+        kind: HostErrorKind::Other("this version of rosey doesn't know its kind".to_owned()),
+    })
+}

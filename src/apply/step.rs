@@ -1,0 +1,286 @@
+//! One step: read, compare, journal, change, read back.
+
+use thiserror::Error;
+
+use super::journal::{Journal, JournalError};
+use super::record::Record;
+use super::site::Site;
+use crate::host::HostErrorKind;
+use crate::model::{Resource, ResourceId, ResourceKind, Step};
+use crate::step::kind::{Change, Kind, StepError};
+
+/// Which way a step leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Along the plan.
+    Forward,
+    /// To how everything was before the run.
+    Back,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    /// Everything was as it should be.
+    Unchanged,
+    /// It was changed, and read back.
+    Changed,
+}
+
+/// Why a step wasn't taken.
+#[derive(Debug, Error)]
+pub enum TakeError {
+    /// The step itself failed.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// The journal can't be written: nothing was changed after that.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+impl TakeError {
+    /// Whether it says something about the app, so that it holds.
+    #[must_use]
+    pub fn is_verdict(&self) -> bool {
+        matches!(self, Self::Step(error) if error.is_verdict())
+    }
+
+    /// Whether planning could have found it.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Step(StepError::Conflict { .. }) => true,
+            _ => self.host_error() == Some(&HostErrorKind::NoSpace),
+        }
+    }
+
+    /// Whether the same may succeed later with nothing changed by rosey.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self.host_error().is_some_and(HostErrorKind::is_temporary)
+    }
+
+    /// The primitive's failure, where that is the cause.
+    #[must_use]
+    pub fn host_error(&self) -> Option<&HostErrorKind> {
+        match self {
+            Self::Step(StepError::Host(error)) | Self::Journal(JournalError::Host(error)) => {
+                Some(&error.kind)
+            }
+            Self::Step(StepError::Content(crate::content::ContentError::Host(error))) => {
+                Some(&error.kind)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Takes one step, so that after it the resource is as the step says.
+///
+/// Found as it should be, nothing is done. Found as it was planned, or as this step may leave it
+/// once begun: it is taken. Anything else is somebody else's doing, and is left alone.
+///
+/// # Errors
+/// When the resource isn't as the step says afterwards.
+pub fn take(
+    site: &Site<'_>,
+    journal: &Journal<'_>,
+    known: &[(ResourceId, Resource)],
+    way: Way,
+    step: &Step,
+) -> Result<Done, TakeError> {
+    let kind = site.kind(&step.resource).map_err(StepError::from)?;
+    if !is_attendant(step) {
+        let found = read(site, journal, known, step)?;
+        if is_as(kind, step, found.as_ref(), step.to.as_ref()) {
+            end(site, journal, step, Done::Unchanged, false)?;
+            return Ok(Done::Unchanged);
+        }
+        let begun = journal.ask(|told| told.has_begun(&step.id));
+        let between = begun && kind.is_between(step, found.as_ref());
+        if !between && !is_as_planned(kind, step, found.as_ref()) {
+            return Err(conflict(kind, step, found.as_ref()).into());
+        }
+    }
+    journal.append(&match way {
+        Way::Forward => Record::Begin {
+            step: step.id.clone(),
+        },
+        Way::Back => Record::BeginBack {
+            step: Box::new(step.clone()),
+        },
+    })?;
+    let taken = site.acting(journal, known, |context| kind.apply(context, step));
+    // The time is taken after the change, and is recorded for a step that failed too: it may have
+    // changed something. It is recorded before reading back, because what is read may depend on it.
+    end(site, journal, step, Done::Changed, taken.is_err())?;
+    taken?;
+    if !is_attendant(step) {
+        let read_back = read_back(site, journal, known, step);
+        if let Err(error) = read_back {
+            end(site, journal, step, Done::Changed, true)?;
+            return Err(error.into());
+        }
+    }
+    Ok(Done::Changed)
+}
+
+fn read_back(
+    site: &Site<'_>,
+    journal: &Journal<'_>,
+    known: &[(ResourceId, Resource)],
+    step: &Step,
+) -> Result<(), StepError> {
+    let kind = site.kind(&step.resource)?;
+    let found = read(site, journal, known, step)?;
+    if is_as(kind, step, found.as_ref(), step.to.as_ref())
+        || stays(site, &step.resource, step.to.as_ref())
+    {
+        return Ok(());
+    }
+    Err(StepError::NotAsWritten {
+        resource: step.resource.to_string(),
+        found: in_words(kind, &step.resource, found.as_ref(), step.to.as_ref()),
+    })
+}
+
+/// Whether a step changes no resource: a backup, a look at the gates.
+#[must_use]
+pub fn is_attendant(step: &Step) -> bool {
+    // A service that only makes room for something has no reasons either; but it has attributes.
+    step.from.is_none() && step.to.as_ref().is_some_and(|to| to.attributes.is_empty())
+}
+
+/// Whether a directory that should go stays, because somebody has put something into it.
+pub(super) fn stays(site: &Site<'_>, id: &ResourceId, wanted: Option<&Resource>) -> bool {
+    let holds_something = || {
+        let names = site.host.list(std::path::Path::new(&id.name));
+        names.is_ok_and(|names| !names.is_empty())
+    };
+    wanted.is_none() && id.kind == ResourceKind::DIRECTORY && holds_something()
+}
+
+/// Whether a resource is found as it should be, by its kind's own measure.
+#[must_use]
+pub fn is_same(
+    kind: &dyn Kind,
+    id: &ResourceId,
+    found: Option<&Resource>,
+    wanted: Option<&Resource>,
+) -> bool {
+    found.is_some() == wanted.is_some()
+        && kind
+            .compare(Change {
+                id,
+                from: found,
+                to: wanted,
+            })
+            .is_empty()
+}
+
+/// The same resource without the attribute that other resources' changes take from it.
+#[must_use]
+pub fn without_freshness(kind: &dyn Kind, id: &ResourceId, resource: &Resource) -> Resource {
+    let mut resource = resource.clone();
+    let named = crate::step::kind::Named {
+        id,
+        resource: &resource,
+    };
+    if let Some(freshness) = kind.freshness(named) {
+        resource.attributes.remove(freshness);
+    }
+    resource
+}
+
+fn is_as(
+    kind: &dyn Kind,
+    step: &Step,
+    found: Option<&Resource>,
+    wanted: Option<&Resource>,
+) -> bool {
+    is_same(kind, &step.resource, found, wanted)
+}
+
+/// Whether a resource is found as it was planned, as far as the step writes it. Whether it is fresh
+/// is left out: that changes with what it uses, while the plan is being applied.
+fn is_as_planned(kind: &dyn Kind, step: &Step, found: Option<&Resource>) -> bool {
+    let Some(from) = &step.from else {
+        return found.is_none();
+    };
+    let mut planned = without_freshness(kind, &step.resource, from);
+    if let Some(to) = &step.to {
+        planned
+            .attributes
+            .retain(|name, _| to.attributes.contains_key(name));
+    }
+    is_as(kind, step, found, Some(&planned))
+}
+
+fn read(
+    site: &Site<'_>,
+    journal: &Journal<'_>,
+    known: &[(ResourceId, Resource)],
+    step: &Step,
+) -> Result<Option<Resource>, StepError> {
+    let wanted = step.to.as_ref().or(step.from.as_ref());
+    Ok(site
+        .observe(journal, known, &step.resource, wanted)?
+        .resource)
+}
+
+fn end(
+    site: &Site<'_>,
+    journal: &Journal<'_>,
+    step: &Step,
+    done: Done,
+    failed: bool,
+) -> Result<(), JournalError> {
+    journal.append(&Record::End {
+        step: step.id.clone(),
+        changed: done == Done::Changed,
+        moment: site.host.moment(),
+        failed,
+    })
+}
+
+fn conflict(kind: &dyn Kind, step: &Step, found: Option<&Resource>) -> StepError {
+    StepError::Conflict {
+        resource: step.resource.to_string(),
+        found: in_words(kind, &step.resource, found, step.from.as_ref()),
+    }
+}
+
+/// How what was found differs from what was expected: `mode 0600, expected 0644`.
+pub(super) fn in_words(
+    kind: &dyn Kind,
+    id: &ResourceId,
+    found: Option<&Resource>,
+    expected: Option<&Resource>,
+) -> String {
+    match (found, expected) {
+        (None, _) => "it is not there".to_owned(),
+        (Some(_), None) => "it is there".to_owned(),
+        (Some(_), Some(_)) => {
+            let reasons = kind.compare(Change {
+                id,
+                from: found,
+                to: expected,
+            });
+            let word = |value: Option<&crate::model::Value>| {
+                value.map_or_else(|| "absent".to_owned(), ToString::to_string)
+            };
+            let differences: Vec<String> = reasons
+                .iter()
+                .map(|reason| {
+                    format!(
+                        "{} {}, expected {}",
+                        reason.attribute,
+                        word(reason.old.as_ref()),
+                        word(reason.new.as_ref())
+                    )
+                })
+                .collect();
+            differences.join("; ")
+        }
+    }
+}
