@@ -15,7 +15,7 @@ use super::problem::Problem;
 use super::reader::Reader;
 use super::root;
 use super::scalar::Verbatim;
-use super::word::{Declaration, Word};
+use super::word::{Declaration, FileContent, Word};
 
 /// An app as declared.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +61,7 @@ pub struct Owner {
 
 crate::choice! {
     /// What runs services on a host.
-    Manager, "a manager of services", {
+    Manager {
         /// systemd.
         Systemd = "systemd",
         /// The built-in one.
@@ -198,7 +198,7 @@ fn choose(reader: &mut Reader<'_>, hosts: &[Host]) -> Vec<HostName> {
             known.dedup();
             let problem = Problem::new(format!("no host has the name or tag {wanted:?}"))
                 .at(place, "nobody is meant");
-            reader.problem(problem.help_nearest(&wanted, known));
+            reader.problem(problem.help_nearest(&wanted, known).absent());
         }
     }
     hosts
@@ -355,7 +355,7 @@ fn decode_version(reader: &mut Reader<'_>) -> Option<VersionSource> {
             Some(VersionSource::Stated(stated))
         }
         (None, Some(file)) => {
-            reader.names_file(&file, file_place, false);
+            reader.names_file(&file, file_place, FileContent::Plain);
             Some(VersionSource::File(file))
         }
         _ => {
@@ -401,6 +401,7 @@ fn decode_declarations(reader: &mut Reader<'_>, words: &[Word]) -> Vec<Declarati
             texts: notes.texts,
             claims: notes.claims,
             files: notes.files,
+            references: notes.references,
         })
     });
     *session.notes.borrow_mut() = own;

@@ -22,6 +22,7 @@ pub(crate) fn check(environment: &Environment, beside: &Beside) -> Vec<Problem> 
     asserts(environment, &mut problems);
     roots(environment, &mut problems);
     claims(environment, &mut problems);
+    references(environment, &mut problems);
     templates(environment, beside, &mut problems);
     problems
 }
@@ -113,6 +114,10 @@ fn pairs(environment: &Environment) -> impl Iterator<Item = (&App, &App, &HostNa
             environment.apps[index + 1..]
                 .iter()
                 .filter_map(move |second| {
+                    if first.name == second.name {
+                        // Said already, and everything that follows from it would only hide that.
+                        return None;
+                    }
                     let common = first
                         .hosts
                         .iter()
@@ -213,6 +218,37 @@ fn twice(what: &Claimed, place: Place, first: Place, whereabouts: &str) -> Probl
     Problem::new(format!("{what} is declared twice {whereabouts}"))
         .at(place, "again here")
         .at(first, "first here")
+}
+
+fn references(environment: &Environment, problems: &mut Vec<Problem>) {
+    for app in &environment.apps {
+        let named = |word: &str| -> Vec<&str> {
+            let declared = app
+                .declarations
+                .iter()
+                .filter(|declaration| declaration.word == word);
+            declared
+                .filter_map(|declaration| declaration.name.as_deref())
+                .collect()
+        };
+        for reference in app
+            .declarations
+            .iter()
+            .flat_map(|declaration| &declaration.references)
+        {
+            let known = named(&reference.word);
+            if known.contains(&reference.name.as_str()) {
+                continue;
+            }
+            let (word, name) = (&reference.word, &reference.name);
+            let problem = Problem::new(format!("the app `{}` has no {word} `{name}`", app.name))
+                .at(reference.place, "not declared");
+            problems.push(match known.is_empty() {
+                true => problem.help(format!("declare it: `{word} \"{name}\" {{ … }}`")),
+                false => problem.help_nearest(name, known),
+            });
+        }
+    }
 }
 
 fn templates(environment: &Environment, beside: &Beside, problems: &mut Vec<Problem>) {

@@ -13,7 +13,8 @@ use super::environment::{Beside, Environment};
 use super::place::{SourceFile, Sources};
 use super::problem::Problem;
 use super::secret::Secrets;
-use super::word::NamedFile;
+use super::template::Scope;
+use super::word::{FileContent, NamedFile};
 
 /// Checks every file that is named; texts of wrong templates are added to the sources.
 pub(crate) fn check(
@@ -56,20 +57,22 @@ pub(crate) fn check(
             .iter()
             .flat_map(|declaration| &declaration.files);
         for file in own.chain(declared).filter(|file| !is_built(app, file)) {
-            let path = directory.join(&file.path);
-            match std::fs::read(&path) {
-                Ok(bytes) if file.template => {
-                    problems.extend(template(
+            let found = match file.content {
+                FileContent::Plain => std::fs::metadata(directory.join(&file.path)).map(|_| None),
+                _ => std::fs::read(directory.join(&file.path)).map(Some),
+            };
+            match found {
+                Ok(None) => {}
+                Ok(Some(bytes)) => {
+                    let checked = Checked {
                         environment,
                         app,
-                        &secrets,
+                        secrets: &secrets,
                         file,
-                        &path,
-                        bytes,
-                        sources,
-                    ));
+                        directory,
+                    };
+                    problems.extend(checked.template(bytes, sources));
                 }
-                Ok(_) => {}
                 Err(error) => problems.push(unreadable(file, directory, &error)),
             }
         }
@@ -149,24 +152,38 @@ fn siblings(directory: &Path, file: &NamedFile) -> Vec<String> {
     names
 }
 
-fn template(
-    environment: &Environment,
-    app: &App,
-    secrets: &Arc<Secrets>,
-    file: &NamedFile,
-    path: &Path,
-    bytes: Vec<u8>,
-    sources: &mut Sources,
-) -> Option<Problem> {
-    let Ok(text) = String::from_utf8(bytes) else {
-        let problem = Problem::new(format!("the template {} is not UTF-8", file.path));
-        return Some(problem.at(file.place, "not text"));
-    };
-    let error = scopes(environment, app, secrets).find_map(|scope| scope.misnames(&text))?;
-    let source = sources.add(SourceFile {
-        shown: path.display().to_string(),
-        path: path.to_owned(),
-        text: Arc::from(text),
-    });
-    Some(error.problem_in(source).at(file.place, "named here"))
+struct Checked<'a> {
+    environment: &'a Environment,
+    app: &'a App,
+    secrets: &'a Arc<Secrets>,
+    file: &'a NamedFile,
+    directory: &'a Path,
+}
+
+impl Checked<'_> {
+    fn template(&self, bytes: Vec<u8>, sources: &mut Sources) -> Option<Problem> {
+        let file = self.file;
+        let Ok(text) = String::from_utf8(bytes) else {
+            let problem = Problem::new(format!("the template {} is not UTF-8", file.path));
+            return Some(problem.at(file.place, "not text"));
+        };
+        let secrets = file.content == FileContent::SecretTemplate;
+        let wrong = |scope: Scope| {
+            let leaked = if secrets {
+                None
+            } else {
+                scope.names_secret(&text)
+            };
+            leaked.or_else(|| scope.misnames(&text))
+        };
+        let error = scopes(self.environment, self.app, self.secrets).find_map(wrong)?;
+        let path = self.directory.join(&file.path);
+        let shown = path.display().to_string();
+        let source = sources.add(SourceFile {
+            shown,
+            path,
+            text: Arc::from(text),
+        });
+        Some(error.problem_in(source).at(file.place, "named here"))
+    }
 }

@@ -13,6 +13,8 @@ pub(crate) struct Grammar {
     inner: Vec<(&'static str, Grammar)>,
     /// For words not in `inner`: the same level again.
     recursive: bool,
+    /// Whether these are variables: any word may be here, and a value replaces a map and a map a value.
+    pub variables: bool,
 }
 
 /// What a node is known by among its siblings.
@@ -27,6 +29,11 @@ impl Grammar {
     pub fn environment(words: &[Word]) -> Self {
         let plain = |named: &[&'static str]| Self {
             named: named.to_vec(),
+            ..Self::default()
+        };
+        let variables = || Self {
+            recursive: true,
+            variables: true,
             ..Self::default()
         };
         let app = Self {
@@ -47,17 +54,24 @@ impl Grammar {
                     )
                 })
                 .collect(),
-            recursive: false,
+            ..Self::default()
         };
         Self {
             named: vec!["include", "assert", "secret", "host", "app"],
             inner: vec![
-                ("host", plain(&["host-key", "identity"])),
+                ("vars", variables()),
+                (
+                    "host",
+                    Self {
+                        inner: vec![("vars", variables())],
+                        ..plain(&["host-key", "identity"])
+                    },
+                ),
                 ("app", app),
                 ("rollout", plain(&["wave"])),
                 ("notify", plain(&["webhook"])),
             ],
-            recursive: false,
+            ..Self::default()
         }
     }
 

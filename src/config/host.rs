@@ -60,7 +60,7 @@ pub struct SshTarget {
 
 crate::choice! {
     /// How the helper becomes root.
-    Elevation, "a way to become root", {
+    Elevation {
         /// It stays who it is.
         None = "none",
         /// By sudo, without a password.

@@ -20,6 +20,8 @@ pub(crate) struct Loaded {
     pub sources: Sources,
     pub nodes: Vec<Node>,
     pub problems: Vec<Problem>,
+    /// Whether a file is missing from the tree because it can't be read.
+    pub incomplete: bool,
 }
 
 /// Loads the file at `path`; `path` is also how messages name it.
@@ -29,6 +31,7 @@ pub(crate) fn load(path: &Path, grammar: &Grammar) -> Loaded {
         sources: Sources::default(),
         problems: Vec::new(),
         open: Vec::new(),
+        incomplete: false,
     };
     let nodes = loader.file(path, None);
     let nodes = loader.without_removals(nodes);
@@ -36,6 +39,7 @@ pub(crate) fn load(path: &Path, grammar: &Grammar) -> Loaded {
         sources: loader.sources,
         nodes,
         problems: loader.problems,
+        incomplete: loader.incomplete,
     }
 }
 
@@ -45,6 +49,7 @@ struct Loader<'a> {
     problems: Vec<Problem>,
     /// The files being read, from the environment's own to the present one.
     open: Vec<(PathBuf, u32)>,
+    incomplete: bool,
 }
 
 impl Loader<'_> {
@@ -53,6 +58,7 @@ impl Loader<'_> {
         match self.read(shown, included_at) {
             Ok(source) => {
                 let (nodes, mut problems) = parse(&self.sources, source);
+                self.incomplete |= nodes.is_empty() && !problems.is_empty();
                 self.problems.append(&mut problems);
                 merge::refuse_duplicates(&nodes, self.grammar, &mut self.problems);
                 let merged = self.with_includes(shown, nodes);
@@ -60,6 +66,7 @@ impl Loader<'_> {
                 merged
             }
             Err(problem) => {
+                self.incomplete = true;
                 self.problems.push(problem);
                 Vec::new()
             }
@@ -189,6 +196,10 @@ fn strip_removals(nodes: Vec<Node>) -> Vec<Node> {
 /// Reads at most a byte more than is allowed, so that a huge file costs nothing.
 fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
+    // A pipe or a device could keep us waiting for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
     let mut bytes = Vec::new();
     let most = limits::LARGEST_FILE as u64 + 1;
     std::fs::File::open(path)?

@@ -22,9 +22,7 @@ pub(crate) fn refuse_duplicates(nodes: &[Node], grammar: &Grammar, problems: &mu
                 Problem::new(format!("`{}` is declared twice", node.describe()))
                     .at(node.word_place, "again here")
                     .at(first.word_place, "first here")
-                    .help(
-                        "keep one of them; what may be several is written as more arguments of one",
-                    ),
+                    .help("keep one of them"),
             ),
             None => seen.push((key, node)),
         }
@@ -63,6 +61,12 @@ pub(crate) fn merge(
 
 fn merge_node(base: Node, over: Node, grammar: &Grammar, problems: &mut Vec<Problem>) -> Node {
     let inside = grammar.inside(&over.word);
+    let is_map = |node: &Node| {
+        node.arguments.is_empty() && !node.children.iter().any(|child| child.word == ITEM)
+    };
+    if grammar.variables && !(is_map(&base) && is_map(&over)) {
+        return over;
+    }
     let mut properties = base.properties;
     for property in over.properties {
         match properties

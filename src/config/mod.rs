@@ -29,6 +29,7 @@ mod rollout;
 mod root;
 mod scalar;
 mod secret;
+mod secret_system;
 mod template;
 mod value;
 mod word;
@@ -54,9 +55,10 @@ pub use scalar::{
     Templating, Verbatim,
 };
 pub use secret::{Secret, SecretPort, SecretSource, SecretValue, Secrets};
+pub use secret_system::SystemSecrets;
 pub use template::{Rendered, Scope, TemplateError};
 pub use value::{Value, Variables};
-pub use word::{Claim, Claimed, Declaration, NamedFile, Text, Word};
+pub use word::{Claim, Claimed, Declaration, FileContent, NamedFile, Reference, Text, Word};
 
 /// Loads the environment whose file is at `path`; `words` are the step kinds'.
 ///
@@ -69,6 +71,7 @@ pub fn load(path: &Path, words: &[Word]) -> Result<Environment, ConfigErrors> {
         mut sources,
         nodes,
         mut problems,
+        incomplete,
     } = include::load(path, &grammar);
     let stem = path
         .file_stem()
@@ -90,13 +93,13 @@ pub fn load(path: &Path, words: &[Word]) -> Result<Environment, ConfigErrors> {
         .next()
         .map_or_else(|| path.to_owned(), Path::to_owned);
     let root = node::Node::of_environment(nodes);
-    let unparsed = !problems.is_empty() && root.children.is_empty();
 
     let session = reader::Session::new(&sources);
     let (mut environment, beside) = environment::decode(&root, name, absolute, words, &session);
     let read = session.problems.into_inner();
-    // Of a file that is not even KDL, missing words would be no news.
-    if unparsed {
+    if incomplete {
+        // What is missing may be in the file that can't be read, so it would be no news.
+        problems.extend(read.into_iter().filter(|problem| !problem.is_absence()));
         return Err(ConfigErrors::new(&sources, problems));
     }
     problems.extend(read);

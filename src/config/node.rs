@@ -62,12 +62,17 @@ impl Node {
     /// The whole tree of an environment as one node, whose children are those of the file.
     pub fn of_environment(children: Vec<Node>) -> Self {
         Self {
-            word: "the environment".to_owned(),
+            word: String::new(),
             word_place: Place::new(0, 0, 0),
             arguments: Vec::new(),
             properties: Vec::new(),
             children,
         }
+    }
+
+    /// Whether it is the node made by [`Self::of_environment`].
+    pub fn is_environment(&self) -> bool {
+        self.word.is_empty()
     }
 
     /// The node as a message names it: its word and first argument.

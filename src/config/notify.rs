@@ -35,7 +35,7 @@ pub enum NotificationTarget {
 
 crate::choice! {
     /// What somebody can be told of: the outcomes of a run, and drift.
-    NotifyOn, "an outcome", {
+    NotifyOn {
         /// Every host has the change.
         Applied = "applied",
         /// There was nothing to do.

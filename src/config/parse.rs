@@ -49,10 +49,13 @@ pub(crate) fn parse(sources: &Sources, source: u32) -> (Vec<Node>, Vec<Problem>)
 }
 
 fn parse_here(text: &str, source: u32) -> (Vec<Node>, Vec<Problem>) {
+    // The parser tells a missing brace twice: where it was opened, and over everything that follows.
+    const ECHO: &str = "closing '}' was not found after nodes";
     match KdlDocument::parse_v2(text) {
         Ok(document) => {
             let mut problems = Vec::new();
             let mut converter = Converter {
+                text,
                 source,
                 problems: &mut problems,
             };
@@ -60,15 +63,15 @@ fn parse_here(text: &str, source: u32) -> (Vec<Node>, Vec<Problem>) {
             (nodes, problems)
         }
         Err(error) => {
-            let count = error.diagnostics.len();
-            let mut problems: Vec<Problem> = error
+            let faults = error
                 .diagnostics
                 .iter()
-                .take(MOST_FAULTS)
-                .map(|fault| syntax(fault, source, text))
-                .collect();
-            if count > MOST_FAULTS {
-                let rest = count - MOST_FAULTS;
+                .map(|fault| syntax(fault, source, text));
+            let mut problems: Vec<Problem> =
+                faults.filter(|problem| problem.message() != ECHO).collect();
+            let rest = problems.len().saturating_sub(MOST_FAULTS);
+            if rest > 0 {
+                problems.truncate(MOST_FAULTS);
                 problems.push(Problem::new(format!(
                     "and {rest} more faults of syntax, which may follow from these"
                 )));
@@ -108,12 +111,22 @@ fn lower_first(message: &str) -> String {
 
 struct Converter<'a> {
     source: u32,
+    text: &'a str,
     problems: &'a mut Vec<Problem>,
 }
 
 impl Converter<'_> {
     fn place(&self, span: miette::SourceSpan) -> Place {
         Place::new(self.source, span.offset(), span.len())
+    }
+
+    /// Where the value of a property begins: behind `=`, which may have space around it.
+    fn after_equals(&self, name_end: usize) -> usize {
+        let rest = self.text.get(name_end..).unwrap_or_default();
+        name_end + rest.len()
+            - rest
+                .trim_start_matches(|letter: char| letter == '=' || letter.is_whitespace())
+                .len()
     }
 
     fn nodes(&mut self, document: &KdlDocument) -> Vec<Node> {
@@ -135,7 +148,7 @@ impl Converter<'_> {
                 continue;
             };
             let name_place = self.place(name.span());
-            let value_start = name.span().offset() + name.span().len() + 1;
+            let value_start = self.after_equals(name.span().offset() + name.span().len());
             let value_length =
                 (entry.span().offset() + entry.span().len()).saturating_sub(value_start);
             let value = self.entry(

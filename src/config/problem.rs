@@ -16,6 +16,8 @@ pub struct Problem {
     /// The first is where it is wrong; others are what it clashes with.
     labels: Vec<(Place, String)>,
     help: Option<String>,
+    /// Whether something that couldn't be read may be all that is missing.
+    absence: bool,
 }
 
 impl Problem {
@@ -25,7 +27,19 @@ impl Problem {
             message: message.into(),
             labels: Vec::new(),
             help: None,
+            absence: false,
         }
+    }
+
+    /// Says that something is missing: not told while a file that may have it can't be read.
+    #[must_use]
+    pub fn absent(mut self) -> Self {
+        self.absence = true;
+        self
+    }
+
+    pub(crate) fn is_absence(&self) -> bool {
+        self.absence
     }
 
     /// Adds a place and what is there.
@@ -106,12 +120,8 @@ impl ConfigErrors {
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.reports.len() {
-            1 => write!(formatter, "the declaration {} has an error", self.shown),
-            count => write!(
-                formatter,
-                "the declaration {} has {count} errors",
-                self.shown
-            ),
+            1 => write!(formatter, "{} has an error", self.shown),
+            count => write!(formatter, "{} has {count} errors", self.shown),
         }
     }
 }

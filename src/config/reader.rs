@@ -14,7 +14,7 @@ use super::place::{Place, Sources};
 use super::problem::{Problem, nearest};
 use super::scalar::{FromScalar, Templating};
 use super::template::Scope;
-use super::word::{Claim, Claimed, NamedFile, Text};
+use super::word::{Claim, Claimed, FileContent, NamedFile, Reference, Text};
 
 /// What is gathered while a declaration is read.
 pub(crate) struct Session<'a> {
@@ -31,6 +31,7 @@ pub(crate) struct Notes {
     pub texts: Vec<Text>,
     pub claims: Vec<Claim>,
     pub files: Vec<NamedFile>,
+    pub references: Vec<Reference>,
 }
 
 impl<'a> Session<'a> {
@@ -258,7 +259,8 @@ impl<'a> Reader<'a> {
                     "`{}` needs `{word}` inside its braces",
                     self.node.describe()
                 ))
-                .at(self.name_place(), format!("`{word}` is missing")),
+                .at(self.name_place(), format!("`{word}` is missing"))
+                .absent(),
             );
         }
         self.child(word, read)
@@ -315,12 +317,22 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes that the declaration names a file of the source.
-    pub fn names_file(&self, path: &TreePath, place: Place, template: bool) {
+    pub fn names_file(&self, path: &TreePath, place: Place, content: FileContent) {
         self.session.notes.borrow_mut().files.push(NamedFile {
             path: path.clone(),
             place,
-            template,
+            content,
         });
+    }
+
+    /// Notes that the declaration needs another one of the same app: `service "name"`.
+    pub fn refers_to(&self, word: &str, name: &str, place: Place) {
+        let reference = Reference {
+            word: word.to_owned(),
+            name: name.to_owned(),
+            place,
+        };
+        self.session.notes.borrow_mut().references.push(reference);
     }
 
     /// A path on the controller, meant from the directory of the file that it stands in.
@@ -403,12 +415,12 @@ impl<'a> Reader<'a> {
         }
         for child in &self.node.children {
             if !known(&self.asked_children, &child.word) {
-                let problem = Problem::new(format!(
-                    "unknown word `{}` in `{}`",
-                    child.word,
-                    self.node.describe()
-                ))
-                .at(child.word_place, "not known here");
+                let whereabouts = match self.node.is_environment() {
+                    true => String::new(),
+                    false => format!(" in `{}`", self.node.describe()),
+                };
+                let problem = Problem::new(format!("unknown word `{}`{whereabouts}", child.word))
+                    .at(child.word_place, "not known here");
                 self.problem(self.hint(problem, &child.word, false));
             }
         }

@@ -109,7 +109,7 @@ impl FromScalar for WaveSize {
 
 crate::choice! {
     /// What is done when more hosts fail than may.
-    OnFailure, "what to do", {
+    OnFailure {
         /// All hosts of the run go back.
         RollbackAll = "rollback-all",
         /// The hosts of the wave that failed go back.

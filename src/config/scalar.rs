@@ -172,7 +172,8 @@ impl FromScalar for TemplatedValue {
                 i64::try_from(*number)
                     .map_err(|_| Mismatch::because("it has more than 64 bits"))?,
             ),
-            Scalar::Float(number) => Self::Float(*number),
+            Scalar::Float(number) if number.is_finite() => Self::Float(*number),
+            Scalar::Float(_) => return Err(Mismatch::because("it is not a number")),
             Scalar::Bool(yes) => Self::Bool(*yes),
             Scalar::Null => Self::Null,
         })
@@ -299,7 +300,7 @@ names! {
 /// Defines an enum whose values are words in KDL and in serialised form alike.
 #[macro_export]
 macro_rules! choice {
-    ($(#[$doc:meta])* $type:ident, $expected:literal, { $($(#[$inner:meta])* $variant:ident = $word:literal),* $(,)? }) => {
+    ($(#[$doc:meta])* $type:ident { $($(#[$inner:meta])* $variant:ident = $word:literal),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $type {
@@ -320,7 +321,7 @@ macro_rules! choice {
         }
 
         impl $crate::config::FromScalar for $type {
-            const EXPECTED: &'static str = $expected;
+            const EXPECTED: &'static str = $crate::one_of!($($word),*);
             const EXAMPLE: &'static str = concat!("\"", $crate::first_word!($($word),*), "\"");
             fn from_scalar(scalar: &$crate::config::Scalar) -> Result<Self, $crate::config::Mismatch> {
                 match scalar {
@@ -330,6 +331,15 @@ macro_rules! choice {
                 }
             }
         }
+    };
+}
+
+/// Several literals as a message lists them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! one_of {
+    ($first:literal $(, $rest:literal)*) => {
+        concat!("one of \"", $first, "\"" $(, ", \"", $rest, "\"")*)
     };
 }
 
@@ -346,13 +356,10 @@ impl Mismatch {
     /// Says which words there are, and which was probably meant.
     #[must_use]
     pub fn not_one_of(text: &str, words: &[&str]) -> Self {
-        let help = match super::problem::nearest(text, words.iter().copied()) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("known here: {}", words.join(", ")),
-        };
+        let near = super::problem::nearest(text, words.iter().copied());
         Self {
             label: Some(format!("found {text:?}")),
-            help: Some(help),
+            help: near.map(|near| format!("did you mean \"{near}\"?")),
         }
     }
 }

@@ -78,7 +78,7 @@ impl TemplateError {
     /// The error of a string of the declaration, on the string.
     #[must_use]
     pub fn into_problem(self, place: Place) -> Problem {
-        let problem = Problem::new(self.message).at(place, "in this template");
+        let problem = Problem::new(self.message).at(place, "here");
         match self.help {
             Some(help) => problem.help(help),
             None => problem,
@@ -168,30 +168,31 @@ impl Scope {
             .map_err(|error| self.explain(&error, template, &[]))?;
         let result = compiled.render(context);
         let secrets = lookup.take_used();
-        match result {
-            Ok(text) => Ok(Rendered {
-                text: Zeroizing::new(text),
-                secrets,
-            }),
-            Err(error) if secrets.is_empty() => {
-                let unknown = self.unknown(compiled.undeclared_variables(true));
-                Err(self.explain(&error, template, &unknown))
+        let error = match result {
+            Ok(text) => {
+                return Ok(Rendered {
+                    text: Zeroizing::new(text),
+                    secrets,
+                });
             }
-            // What the engine says may quote a value, and the value may be a secret.
-            Err(error) => {
-                let unknown = self.unknown(compiled.undeclared_variables(true));
-                let range = error.range();
-                let help = None;
-                match unknown.is_empty() {
-                    true => Err(TemplateError {
-                        message: "a template that uses a secret can't be rendered".to_owned(),
-                        range,
-                        help,
-                    }),
-                    false => Err(self.explain(&error, template, &unknown)),
-                }
-            }
+            Err(error) => error,
+        };
+        let unknown = self.unknown(compiled.undeclared_variables(true));
+        if secrets.is_empty() {
+            return Err(self.explain(&error, template, &unknown));
         }
+        // What the engine says may quote a value, and the value may be a secret.
+        Err(match unknown.is_empty() {
+            true => TemplateError {
+                message: format!(
+                    "a template that uses a secret can't be rendered: {}",
+                    error.kind()
+                ),
+                range: error.range(),
+                help: None,
+            },
+            false => self.unknown_names(&unknown, template),
+        })
     }
 
     /// Whether an expression over the variables holds.
@@ -253,7 +254,15 @@ impl Scope {
         if let Some(error) = self.names_secret(text) {
             return Err(error);
         }
-        self.render(text).map(|rendered| rendered.text.to_string())
+        let early = |error: TemplateError| TemplateError {
+            help: error.help.map(|help| {
+                format!("{help}; hosts and the version are not known yet where this stands")
+            }),
+            ..error
+        };
+        self.render(text)
+            .map(|rendered| rendered.text.to_string())
+            .map_err(early)
     }
 
     /// Says so if a template that must not names a secret.
@@ -265,7 +274,9 @@ impl Scope {
             .contains("secret")
             .then(|| TemplateError {
                 message: "a secret can't stand here: its value would be seen".to_owned(),
-                range: None,
+                range: template
+                    .find("secret")
+                    .map(|start| start..start + "secret".len()),
                 help: Some("secrets belong into a rendered file or into `env`".to_owned()),
             })
     }
@@ -368,15 +379,15 @@ impl Scope {
         unknown: &[String],
     ) -> TemplateError {
         if error.kind() == ErrorKind::UndefinedError {
-            let range = error.range();
+            let named = self.unknown_names(unknown, template);
             return TemplateError {
-                range,
-                ..self.unknown_names(unknown, template)
+                range: error.range().or(named.range),
+                ..named
             };
         }
         let what = match error.kind() {
-            ErrorKind::SyntaxError => "the template can't be read".to_owned(),
-            ErrorKind::OutOfFuel => "the template takes too long".to_owned(),
+            ErrorKind::SyntaxError => "this can't be read".to_owned(),
+            ErrorKind::OutOfFuel => "this takes too long to render".to_owned(),
             kind => kind.to_string(),
         };
         let message = match error.detail() {
@@ -394,7 +405,7 @@ impl Scope {
         let known = self.known();
         let Some(first) = unknown.first() else {
             return TemplateError {
-                message: "the template uses a value that is not there".to_owned(),
+                message: "a value that is not there is used".to_owned(),
                 range: None,
                 help: Some(
                     "`x is defined` and `x | default(…)` tell what to do without it".to_owned(),

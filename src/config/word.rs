@@ -40,6 +40,8 @@ pub struct Declaration {
     pub claims: Vec<Claim>,
     /// The files of the source that the node names.
     pub files: Vec<NamedFile>,
+    /// Other declarations of the app that the node names.
+    pub references: Vec<Reference>,
 }
 
 impl Declaration {
@@ -89,6 +91,28 @@ pub struct NamedFile {
     pub path: TreePath,
     /// Where it is named.
     pub place: Place,
-    /// Whether its content is a template.
-    pub template: bool,
+    /// What is in it.
+    pub content: FileContent,
+}
+
+/// What is in a file that a declaration names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileContent {
+    /// Anything.
+    Plain,
+    /// A template without secrets: what it renders to may be seen by anybody.
+    Template,
+    /// A template that may hold secrets.
+    SecretTemplate,
+}
+
+/// Another declaration of the same app, by its word and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    /// The word: `service`.
+    pub word: String,
+    /// The name.
+    pub name: String,
+    /// Where it is named.
+    pub place: Place,
 }

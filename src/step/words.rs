@@ -19,19 +19,4 @@ pub fn words() -> Vec<Word> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    #[test]
-    fn the_environments_of_this_repository_are_right() {
-        for name in ["demo", "test", "prod"] {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("environments")
-                .join(format!("{name}.kdl"));
-            let environment = crate::config::load(&path, &words()).unwrap();
-            assert_eq!(environment.apps[0].name.as_str(), "rosey-bot");
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,10 @@
 //! Tests of the loader as a whole: files in, environment or diagnostics out.
 
+mod checks;
 mod contract;
+mod includes;
+mod limits;
+mod templates;
 mod words;
 
 use std::path::{Path, PathBuf};

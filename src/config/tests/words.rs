@@ -24,7 +24,7 @@ rollout { guard 60; }
 "#,
     );
     assert_snapshot!(project.errors(), @r#"
-      × the declaration environments/prod.kdl has 10 errors
+      × environments/prod.kdl has 10 errors
 
     Error:
       × unknown property `adress` of `host`
@@ -60,7 +60,7 @@ rollout { guard 60; }
       help: did you mean `tags`?
 
     Error:
-      × `become` needs a way to become root
+      × `become` needs one of "none", "sudo"
        ╭─[environments/prod.kdl:4:12]
      3 │     tag "eu"
      4 │     become "root"
@@ -68,7 +68,6 @@ rollout { guard 60; }
        ·               ╰── found "root"
      5 │ }
        ╰────
-      help: known here: none, sudo
 
     Error:
       × no host has the name or tag "wbe"
@@ -114,7 +113,7 @@ rollout { guard 60; }
         ╰────
 
     Error:
-      × unknown word `rolout` in `the environment`
+      × unknown word `rolout`
         ╭─[environments/prod.kdl:13:1]
      12 │ }
      13 │ rolout { guard 60; }

@@ -28,7 +28,7 @@ pub struct BackupDeclaration {
 
 crate::choice! {
     /// When data is put back from a backup.
-    Restore, "when data is put back", {
+    Restore {
         /// Only when a person asks for it.
         Never = "never",
         /// On the way back of the run that took the backup, too.

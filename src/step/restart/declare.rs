@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Claimed, Problem, Reader, Template, Word};
+use crate::config::{Claimed, FileContent, Problem, Reader, Template, Word};
 use crate::model::names::{RemotePath, ServiceName, TreePath};
 use crate::step::run::declare::environment;
 
@@ -54,7 +54,7 @@ pub enum ServiceDefinition {
 
 crate::choice! {
     /// What is done when something that a service uses has changed.
-    Restart, "when to restart", {
+    Restart {
         /// It is restarted.
         OnChange = "on-change",
         /// It is told to read its files again.
@@ -72,7 +72,7 @@ fn service(reader: &mut Reader<'_>) -> Option<ServiceDeclaration> {
     let unit = reader.child("unit", |child| {
         let place = child.name_place();
         let unit = child.argument::<TreePath>()?;
-        child.names_file(&unit, place, true);
+        child.names_file(&unit, place, FileContent::Template);
         Some(unit)
     });
     let exec = reader.value::<Template>("exec");
@@ -94,7 +94,8 @@ fn service(reader: &mut Reader<'_>) -> Option<ServiceDeclaration> {
         [] => reader.problem(
             Problem::new(format!("the service `{describe}` needs `unit`, `exec` or `external=#true`"))
                 .at(place, "nothing says what it is")
-                .help("`exec \"python3 server.py\"` lets rosey write the unit"),
+                .help("`exec \"python3 server.py\"` lets rosey write the unit")
+            .absent(),
         ),
         [first, .., second] => reader.problem(
             Problem::new(format!("the service `{describe}` has both `{first}` and `{second}`"))

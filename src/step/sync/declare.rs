@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Claimed, Problem, Reader, Word};
+use crate::config::{Claimed, FileContent, Problem, Reader, Word};
 use crate::model::names::{AccountName, Mode, RemotePath, TreePath};
 
 /// `shared { … }`.
@@ -105,7 +105,7 @@ fn shared(reader: &mut Reader<'_>) -> Option<SharedDeclaration> {
         let seed = child.property::<TreePath>("seed");
         let paths = inside(child);
         if let Some(seed) = &seed {
-            child.names_file(seed, seed_place, false);
+            child.names_file(seed, seed_place, FileContent::Plain);
             if paths.len() > 1 {
                 let problem = Problem::new("`seed` can't be the beginning of several files");
                 child.problem(
@@ -179,6 +179,6 @@ fn file(reader: &mut Reader<'_>) -> Option<FileDeclaration> {
 fn template(reader: &mut Reader<'_>) -> Option<TreePath> {
     let place = reader.property_place("from");
     let from = reader.required_property::<TreePath>("from")?;
-    reader.names_file(&from, place, true);
+    reader.names_file(&from, place, FileContent::SecretTemplate);
     Some(from)
 }

@@ -112,9 +112,7 @@ fn verify(reader: &mut Reader<'_>) -> Option<VerifyDeclaration> {
         reader.children_of(
             &["process", "http", "tcp", "sqlite", "command"],
             |child| match child.word() {
-                "process" => child
-                    .argument::<ServiceName>()
-                    .map(GateDeclaration::Process),
+                "process" => process(child),
                 "http" => http(child).map(GateDeclaration::Http),
                 "tcp" => tcp(child),
                 "sqlite" => child.argument::<TreePath>().map(GateDeclaration::Sqlite),
@@ -135,6 +133,13 @@ fn verify(reader: &mut Reader<'_>) -> Option<VerifyDeclaration> {
         stable,
         gates,
     })
+}
+
+fn process(reader: &mut Reader<'_>) -> Option<GateDeclaration> {
+    let place = reader.name_place();
+    let name = reader.argument::<ServiceName>()?;
+    reader.refers_to("service", name.as_str(), place);
+    Some(GateDeclaration::Process(name))
 }
 
 fn http(reader: &mut Reader<'_>) -> Option<HttpDeclaration> {
