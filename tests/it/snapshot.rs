@@ -11,7 +11,7 @@ fn tree() -> Project {
     project.write("tree/file", "content");
     project.write("tree/.rosey/objects/x", "rosey's own");
     project.write("tree/data/db", "an application's");
-    symlink("file", project.path("tree/link")).unwrap();
+    symlink("file", project.path("tree/link")).expect("a link can be made");
     project
 }
 

@@ -164,6 +164,10 @@ impl Lab {
 }
 
 impl Drop for Lab {
+    #[allow(
+        clippy::print_stderr,
+        reason = "whoever keeps a lab must be told how to end it"
+    )]
     fn drop(&mut self) {
         if std::env::var_os("ROSEY_LAB_KEEP").is_some() {
             eprintln!(
