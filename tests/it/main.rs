@@ -14,6 +14,7 @@
 )]
 mod support;
 
+mod examples;
 mod lab;
 mod snapshot;
 mod ssh;
