@@ -12,7 +12,6 @@ mod freshness;
 mod order;
 mod relations;
 pub mod saved;
-pub mod states;
 mod waves;
 
 #[cfg(test)]
@@ -25,7 +24,7 @@ use thiserror::Error;
 use crate::model::{HostName, Plan, ResourceId, State, Step, StepId, Thing, Wave};
 use crate::step::kind::Kind;
 
-pub use crate::step::attendant::{Attendant, Turn};
+pub use attend::{Attendant, Turn};
 
 /// All that a plan is made of.
 #[derive(Clone, Copy)]

@@ -2,10 +2,8 @@
 //!
 //! Start reading at [`kind`]. Nothing here knows of other hosts, the network or the order of steps.
 
-pub mod attendant;
-pub mod backup;
-pub mod desired;
 pub mod kind;
+pub mod backup;
 pub mod restart;
 pub mod run;
 pub mod sync;

@@ -1,4 +1,3 @@
 //! copies of data, taken before anything may change it.
 
 pub mod declare;
-pub mod desire;

@@ -1,4 +1,3 @@
 //! a `task`: a command whose effect is stamped.
 
 pub mod declare;
-pub mod desire;

@@ -1,4 +1,3 @@
 //! a `release`, `file` or `directory`, made as it should be.
 
 pub mod declare;
-pub mod desire;

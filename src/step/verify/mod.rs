@@ -1,4 +1,3 @@
 //! gates, read after all that they use.
 
 pub mod declare;
-pub mod desire;
