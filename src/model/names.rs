@@ -300,8 +300,13 @@ fn service_name(text: &str) -> Result<String, &'static str> {
 
 /// What a directory's name, a shell and a person can all read.
 fn version(text: &str) -> Result<String, &'static str> {
-    let starts_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let rest_is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+~-".contains(&byte));
+    let starts_well = text
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest_is_plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"._+~-".contains(&byte));
     if starts_well && rest_is_plain && text.len() <= 64 {
         Ok(text.to_owned())
     } else {

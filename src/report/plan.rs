@@ -1,0 +1,243 @@
+//! A plan in words: what will happen, in what order, why, and how each step is undone.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::content::PathChange;
+use crate::model::{
+    Action, Finding, FindingClass, HostName, Label, Plan, Reason, ResourceId, Step, StepKind, Wave,
+};
+
+use super::text::{count, steps};
+
+/// A plan with all that is shown beside it.
+pub struct PlanView<'a> {
+    /// The environment.
+    pub environment: &'a str,
+    /// The versions of its apps.
+    pub versions: &'a BTreeMap<String, String>,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The way back, as it would be planned after the plan.
+    pub undo: &'a Plan,
+    /// What was found beside the differences.
+    pub findings: &'a [Finding],
+    /// Files inside resources that differ.
+    pub changes: &'a BTreeMap<ResourceId, Vec<PathChange>>,
+    /// Whether the way back is shown step by step.
+    pub show_undo: bool,
+}
+
+/// How many paths of a resource are named before the rest is counted.
+const PATHS_SHOWN: usize = 12;
+
+/// The whole plan as text; ends with a line break.
+#[must_use]
+pub fn plan_text(view: &PlanView<'_>) -> String {
+    let mut text = String::new();
+    if view.plan.is_empty() {
+        let _ = writeln!(text, "{}: nothing to do", view.environment);
+    } else {
+        let _ = writeln!(text, "{}", headline(view));
+        body(&mut text, view.plan, view.changes);
+        away(&mut text, view.plan);
+    }
+    if view.show_undo && !view.undo.is_empty() {
+        let _ = writeln!(
+            text,
+            "\nthe way back, should it fail: {}",
+            steps(view.undo.steps.len())
+        );
+        body(&mut text, view.undo, &BTreeMap::new());
+    }
+    findings(&mut text, view.findings);
+    text
+}
+
+fn headline(view: &PlanView<'_>) -> String {
+    let plan = view.plan;
+    let mut hosts: Vec<_> = plan.steps.iter().map(|step| &step.resource.host).collect();
+    hosts.sort();
+    hosts.dedup();
+    let versions: Vec<_> = view
+        .versions
+        .iter()
+        .map(|(app, version)| format!("{app} {version}"))
+        .collect();
+    let worst = plan
+        .steps
+        .iter()
+        .map(|step| step.label)
+        .max()
+        .unwrap_or(Label::Reversible);
+    let labels = match worst {
+        Label::Reversible => "all reversible".to_owned(),
+        Label::Compensable => {
+            let number = plan.steps.iter().filter(|step| step.label == worst).count();
+            format!("{number} compensable, the rest reversible")
+        }
+        Label::Irreversible => {
+            format!(
+                "{} IRREVERSIBLE: needs --allow-irreversible",
+                plan.irreversible().count()
+            )
+        }
+    };
+    let (steps, hosts) = (steps(plan.steps.len()), count(hosts.len() as u64, "host"));
+    format!(
+        "{}: {}: {steps} on {hosts}, {labels}",
+        view.environment,
+        versions.join(", ")
+    )
+}
+
+fn body(text: &mut String, plan: &Plan, changes: &BTreeMap<ResourceId, Vec<PathChange>>) {
+    let last = plan
+        .steps
+        .iter()
+        .map(|step| step.wave)
+        .max()
+        .unwrap_or(Wave::INERT);
+    for wave in 0..=last.0 {
+        let of_wave: Vec<&Step> = plan
+            .steps
+            .iter()
+            .filter(|step| step.wave == Wave(wave))
+            .collect();
+        if of_wave.is_empty() {
+            continue;
+        }
+        let title = match wave {
+            0 => "first, unseen by what runs".to_owned(),
+            _ if last.0 == 1 => "then".to_owned(),
+            _ => format!("wave {wave} of {}", last.0),
+        };
+        let _ = writeln!(text, "\n{title}");
+        let mut by_host: BTreeMap<&HostName, Vec<&Step>> = BTreeMap::new();
+        for step in of_wave {
+            by_host.entry(&step.resource.host).or_default().push(step);
+        }
+        for (host, steps) in by_host {
+            let _ = writeln!(text, "  {host}");
+            for step in steps {
+                line(
+                    text,
+                    step,
+                    changes.get(&step.resource).map_or(&[], Vec::as_slice),
+                );
+            }
+        }
+    }
+}
+
+fn line(text: &mut String, step: &Step, paths: &[PathChange]) {
+    let label = match step.label {
+        Label::Reversible => "",
+        Label::Compensable => "  (compensable)",
+        Label::Irreversible => "  (IRREVERSIBLE)",
+    };
+    let what = format!("{} {}", step.resource.kind, step.resource.name);
+    let _ = writeln!(text, "    {:<8} {what}{label}", step.action.as_str());
+    for reason in step
+        .reasons
+        .iter()
+        .filter(|_| step.from.is_some() && step.to.is_some())
+    {
+        let _ = writeln!(text, "             {}", reason_text(reason));
+    }
+    for path in paths.iter().take(PATHS_SHOWN) {
+        let _ = writeln!(text, "             {}", path_text(path));
+    }
+    if paths.len() > PATHS_SHOWN {
+        let _ = writeln!(text, "             and {} more", paths.len() - PATHS_SHOWN);
+    }
+}
+
+/// One reason: `target: releases/a → releases/b`.
+pub(super) fn reason_text(reason: &Reason) -> String {
+    let value = |value: &Option<crate::model::Value>| match value {
+        Some(value) => shortened(&value.to_string()),
+        None => "absent".to_owned(),
+    };
+    match &reason.because {
+        Some(cause) => format!(
+            "because of {}",
+            cause.0.split_once('/').map_or(&*cause.0, |it| it.1)
+        ),
+        None => format!(
+            "{}: {} → {}",
+            reason.attribute,
+            value(&reason.old),
+            value(&reason.new)
+        ),
+    }
+}
+
+/// Digests are told apart by their first digits.
+fn shortened(text: &str) -> String {
+    let digits = text.strip_prefix("sealed:").unwrap_or(text);
+    let is_digest = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digest {
+        digits[..12].to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
+pub(super) fn path_text(path: &PathChange) -> String {
+    let word = match path.change {
+        crate::content::PathChangeKind::Modified => "modified",
+        crate::content::PathChangeKind::Missing => "missing",
+        crate::content::PathChangeKind::Extra => "extra",
+    };
+    let mut text = format!("{word} {}", path.path);
+    if !path.detail.is_empty() {
+        let _ = write!(text, " ({})", path.detail);
+    }
+    if let (Some(owner), Some(at)) = (&path.owner, &path.modified_at) {
+        let _ = write!(text, ", by {owner} at {at}");
+    }
+    text
+}
+
+/// For how long what runs is away.
+fn away(text: &mut String, plan: &Plan) {
+    let services = plan
+        .steps
+        .iter()
+        .filter(|step| step.kind == StepKind::RESTART);
+    let mut lines = Vec::new();
+    for step in services {
+        let (host, name) = (&step.resource.host, &step.resource.name);
+        match step.action {
+            Action::Restart => {
+                lines.push(format!("{name} on {host} is away while it restarts"));
+            }
+            Action::Stop if step.to.is_some() => {
+                lines.push(format!(
+                    "{name} on {host} is away from its stop to its start"
+                ));
+            }
+            Action::Stop | Action::Remove => lines.push(format!("{name} on {host} goes for good")),
+            _ => {}
+        }
+    }
+    if !lines.is_empty() {
+        let _ = writeln!(text, "\n{}", lines.join("\n"));
+    }
+}
+
+fn findings(text: &mut String, findings: &[Finding]) {
+    for finding in findings {
+        let word = match finding.class {
+            FindingClass::Note => "note",
+            FindingClass::Blocking => "BLOCKED",
+        };
+        let _ = writeln!(text, "\n{word}: {}: {}", finding.host, finding.message);
+        if let Some(remedy) = &finding.remedy {
+            for line in remedy.lines() {
+                let _ = writeln!(text, "  {line}");
+            }
+        }
+    }
+}
