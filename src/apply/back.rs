@@ -12,6 +12,7 @@ use super::journal::{Journal, JournalError};
 use super::record::{Cause, Record, Settled, Told};
 use super::site::Site;
 use super::step::{TakeError, Way, in_words, is_attendant, is_same, stays, without_freshness};
+use super::sweep::sweep;
 use crate::host::{HostError, HostErrorKind};
 use crate::model::{
     Action, EventKind, GateResult, Gates, Label, Resource, ResourceId, State, Step, StepId,
@@ -71,6 +72,8 @@ pub fn go_back(
 ) -> Result<Returned, JournalError> {
     let told = journal.told();
     if let Some(settled) = told.settled {
+        // Only what it had put aside may be left of it.
+        sweep_aloud(site, journal, back, &BTreeSet::new());
         let problems = match settled {
             Settled::Committed => Vec::new(),
             Settled::WentBack { problems } => problems,
@@ -105,6 +108,21 @@ pub fn go_back(
     way.take(&now, &target);
     way.read_back(&target);
     way.finish()
+}
+
+/// Sweeps; what can't be removed now harms nothing but space, and is tried again before the next run.
+fn sweep_aloud(
+    site: &Site<'_>,
+    journal: &Journal<'_>,
+    back: &Back<'_>,
+    wanted: &BTreeSet<ResourceId>,
+) {
+    if let Err(error) = sweep(site, journal, wanted) {
+        (back.tell)(EventKind::Note {
+            host: Some(journal.ask(|told| told.opened.host.clone())),
+            text: format!("what the run had put aside is still there: {error}"),
+        });
+    }
 }
 
 /// The two ends of a way back.
@@ -378,26 +396,13 @@ impl Return<'_> {
         if self.returned.unfinished.is_some() {
             return Ok(self.returned);
         }
-        self.sweep();
         let told = self.journal.told();
         (self.back.keep)(&told, &self.returned)?;
         self.journal.append(&Record::Settled(Settled::WentBack {
             problems: self.returned.problems.clone(),
         }))?;
+        sweep_aloud(self.site, self.journal, self.back, &self.apart);
         Ok(self.returned)
-    }
-
-    /// Removes what the run put aside, but for what isn't back: a person may want that.
-    fn sweep(&self) {
-        let swept = super::sweep::sweep(self.site, self.journal, &self.known, |step| {
-            !self.apart.contains(&step.resource)
-        });
-        if let Err(error) = swept {
-            (self.back.tell)(EventKind::Note {
-                host: Some(self.told.opened.host.clone()),
-                text: format!("what the run had put aside is still there: {error}"),
-            });
-        }
     }
 
     fn observe(

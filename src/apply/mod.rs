@@ -20,3 +20,6 @@ pub use journal::{Journal, JournalError};
 pub use record::{Cause, Opened, Record, Settled, Told};
 pub use site::Site;
 pub use step::{Done, TakeError, Way};
+
+#[cfg(test)]
+mod tests;

@@ -134,6 +134,8 @@ pub enum Record {
     Ready,
     /// The run is over here.
     Settled(Settled),
+    /// What it had put aside is gone.
+    Swept,
 }
 
 /// What the records of a journal come to.
@@ -157,6 +159,8 @@ pub struct Told {
     pub ready: bool,
     /// How it ended.
     pub settled: Option<Settled>,
+    /// Whether what it had put aside is gone.
+    pub swept: bool,
 }
 
 impl Told {
@@ -173,6 +177,7 @@ impl Told {
             going_back: None,
             ready: false,
             settled: None,
+            swept: false,
         }
     }
 
@@ -210,6 +215,7 @@ impl Told {
             }
             Record::Ready => self.ready = true,
             Record::Settled(how) => self.settled = Some(how.clone()),
+            Record::Swept => self.swept = true,
         }
     }
 

@@ -1,42 +1,46 @@
 //! What a run leaves behind once it is settled: nothing.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::journal::Journal;
+use super::record::Record;
 use super::site::Site;
+use super::step::TakeError;
 use crate::host::{EntryType, HostError, HostErrorKind, WriteHost};
-use crate::model::{Resource, ResourceId, Step};
+use crate::model::ResourceId;
 use crate::step::kind::StepError;
 
-/// Removes what a run put aside for the steps that it began, as far as it is no longer wanted, and
-/// the run's staging directory if all of it is.
+/// Removes what a settled run put aside for the steps that it began, and its staging directory.
+/// `wanted` is left: a person may need what was put aside of a resource that isn't back.
 ///
 /// # Errors
-/// The first thing that couldn't be removed; the others are.
+/// The first thing that couldn't be removed; the others are. Before the next run it is tried again.
 pub fn sweep(
     site: &Site<'_>,
     journal: &Journal<'_>,
-    known: &[(ResourceId, Resource)],
-    unwanted: impl Fn(&Step) -> bool,
-) -> Result<(), StepError> {
+    wanted: &BTreeSet<ResourceId>,
+) -> Result<(), TakeError> {
     let told = journal.told();
+    if told.swept {
+        return Ok(());
+    }
+    let known = told.known();
     let mut first = Ok(());
-    let mut all = true;
-    // The plan's step last: it is the one that knows what was there before.
     for step in told.back.values().chain(told.begun_steps()) {
-        if !unwanted(step) {
-            all = false;
+        if wanted.contains(&step.resource) {
             continue;
         }
-        let kind = site.kind(&step.resource)?;
-        let swept = site.acting(journal, known, |context| kind.sweep(context, step));
+        let kind = site.kind(&step.resource).map_err(StepError::from)?;
+        let swept = site.acting(journal, &known, |context| kind.sweep(context, step));
         first = first.and(swept);
     }
-    if all {
-        let staging = site.places.staging(site.run);
-        first = first.and(remove_tree(site.host, &staging).map_err(StepError::from));
+    if !wanted.is_empty() {
+        return Ok(first?);
     }
-    first
+    let staging = site.places.staging(site.run);
+    first.and(remove_tree(site.host, &staging).map_err(StepError::from))?;
+    Ok(journal.append(&Record::Swept)?)
 }
 
 /// Removes whatever is at a path and below it; nothing there is no error.

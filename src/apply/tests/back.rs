@@ -1,0 +1,201 @@
+//! Law 3 over the small model: stopped after any set of steps, or inside any step at any primitive,
+//! going back gives what was there before.
+
+use std::collections::BTreeSet;
+
+use super::toy::{Run, bell, difference, host_with, id, journal_path, note, owner, seen, state};
+use crate::apply::Journal;
+use crate::host::memory::Fault;
+use crate::host::{HostErrorKind, MemoryHost};
+use crate::model::{Plan, State, StepId};
+
+struct Model {
+    from: State,
+    plan: Plan,
+    run: Run,
+}
+
+impl Model {
+    fn new() -> Self {
+        let from = state([
+            note("a", "1"),
+            note("gone", "x"),
+            bell("kept.bell", &["a"]),
+            bell("old.bell", &["gone"]),
+        ]);
+        let to = state([
+            note("a", "2"),
+            note("new", "y"),
+            bell("kept.bell", &["a", "new"]),
+            bell("young.bell", &["new"]),
+        ]);
+        let plan = difference(&from, &to);
+        assert_eq!(plan.steps.len(), 6);
+        Self {
+            from,
+            plan,
+            run: Run::new(),
+        }
+    }
+
+    fn host(&self) -> MemoryHost {
+        host_with(&self.from)
+    }
+
+    fn open<'h>(&self, host: &'h MemoryHost) -> Option<Journal<'h>> {
+        let opened = self.run.opened(self.plan.clone(), self.from.clone());
+        Journal::create(host, &journal_path(), opened, &owner()).ok()
+    }
+
+    /// Every set of steps that the graph allows to be finished.
+    fn sets(&self) -> Vec<BTreeSet<StepId>> {
+        let steps = &self.plan.steps;
+        let chosen = |bits: usize| -> BTreeSet<StepId> {
+            let set = steps.iter().enumerate();
+            set.filter(|(index, _)| bits & (1 << index) != 0)
+                .map(|(_, step)| step.id.clone())
+                .collect()
+        };
+        (0..1 << steps.len())
+            .map(chosen)
+            .filter(|set| {
+                let mut inside = steps.iter().filter(|step| set.contains(&step.id));
+                inside.all(|step| step.after.iter().all(|id| set.contains(id)))
+            })
+            .collect()
+    }
+
+    fn assert_back(&self, host: &MemoryHost, before: &MemoryHost, what: &str) {
+        let result = self.run.recover(host);
+        let returned = result.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(returned.problems, Vec::<String>::new(), "{what}");
+        assert_eq!(returned.unfinished, None, "{what}");
+        assert_eq!(seen(host), seen(before), "{what}");
+        let again = self.run.recover(host).unwrap();
+        assert_eq!(
+            again.steps, 0,
+            "{what}: a second time there is nothing to do"
+        );
+        assert_eq!(seen(host), seen(before), "{what}");
+    }
+}
+
+#[test]
+fn after_every_set_of_finished_steps() {
+    let model = Model::new();
+    let sets = model.sets();
+    assert!(sets.len() > 10, "{}", sets.len());
+    for set in sets {
+        let host = model.host();
+        let journal = model.open(&host).unwrap();
+        let outcome = model
+            .run
+            .take(&host, &journal, &model.plan, |id| set.contains(id), 1);
+        assert_eq!(outcome.done.len(), set.len());
+        drop(journal);
+        model.assert_back(&host, &model.host(), &format!("{set:?}"));
+    }
+}
+
+#[test]
+fn inside_every_step_at_every_primitive_and_again_on_the_way_back() {
+    let model = Model::new();
+    let faults = || {
+        [
+            Fault::Error(HostErrorKind::Other("broken".to_owned())),
+            Fault::Error(HostErrorKind::NoSpace),
+            Fault::CrashBefore,
+            Fault::CrashMiddle,
+            Fault::CrashAfter,
+        ]
+    };
+    let go = |host: &MemoryHost| {
+        if let Some(journal) = model.open(host) {
+            let _cut_off = model.run.take(host, &journal, &model.plan, |_| true, 1);
+        }
+    };
+    let whole = model.host();
+    let first = whole.primitives();
+    go(&whole);
+    let mut fired = 0;
+    for at in 1..=whole.primitives() - first {
+        for fault in faults() {
+            let host = model.host();
+            host.fault_at(at, fault.clone());
+            go(&host);
+            host.revive();
+            for choice in [None, Some(at)] {
+                let host = host.fork();
+                if let Some(choice) = choice {
+                    host.crash(choice);
+                    host.reboot();
+                }
+                fired += 1;
+                // Every seventh also with a fault on the way back.
+                if fired % 7 == 0 {
+                    let fault_back = faults()[(at % 5) as usize].clone();
+                    host.fault_at(1 + at % 31, fault_back);
+                    let _cut_off = model.run.recover(&host);
+                    host.revive();
+                }
+                model.assert_back(
+                    &host,
+                    &model.host(),
+                    &format!("{fault:?} at {at}, {choice:?}"),
+                );
+            }
+        }
+    }
+    assert!(fired > 500, "{fired}");
+}
+
+#[test]
+fn what_somebody_else_changed_meanwhile_is_left_and_told() {
+    let model = Model::new();
+    let host = model.host();
+    let journal = model.open(&host).unwrap();
+    let outcome = model.run.take(&host, &journal, &model.plan, |_| true, 1);
+    assert!(outcome.failed.is_empty());
+    host.put_file(id("note", "new").name, "by hand");
+    let returned = model.run.back(&host, &journal).unwrap();
+    assert_eq!(returned.problems.len(), 1, "{:?}", returned.problems);
+    assert!(returned.problems[0].contains("/opt/toy/new"));
+    assert_eq!(returned.unfinished, None);
+    let mut expected = seen(&model.host());
+    let kept = seen(&host).remove(std::path::Path::new("/opt/toy/new"));
+    expected.extend(kept.map(|kept| ("/opt/toy/new".into(), kept)));
+    assert_eq!(seen(&host), expected);
+}
+
+#[test]
+fn what_the_run_did_not_begin_is_not_its_business() {
+    let model = Model::new();
+    let host = model.host();
+    let journal = model.open(&host).unwrap();
+    let steps = model.plan.steps.iter();
+    let mut first = steps.filter(|step| step.resource == id("note", "a"));
+    let first = first.next().unwrap().id.clone();
+    let outcome = model
+        .run
+        .take(&host, &journal, &model.plan, |id| *id == first, 1);
+    assert_eq!(outcome.done.len(), 1);
+    host.take_away(id("bell", "old.bell").name);
+    let mut expected = seen(&model.host());
+    expected.remove(std::path::Path::new("/opt/toy/old.bell"));
+    let returned = model.run.back(&host, &journal).unwrap();
+    assert_eq!(returned.problems, Vec::<String>::new());
+    assert_eq!(seen(&host), expected);
+}
+
+#[test]
+fn while_the_file_system_refuses_writes_the_way_back_stays_open() {
+    let model = Model::new();
+    let host = model.host();
+    let journal = model.open(&host).unwrap();
+    let _done = model.run.take(&host, &journal, &model.plan, |_| true, 1);
+    host.set_read_only(true);
+    assert!(model.run.back(&host, &journal).is_err());
+    host.set_read_only(false);
+    drop(journal);
+    model.assert_back(&host, &model.host(), "after the file system was put right");
+}

@@ -1,0 +1,6 @@
+//! The executor and the way back, over toy kinds on the host in memory.
+
+mod back;
+mod journal;
+mod take;
+mod toy;

@@ -1,0 +1,108 @@
+//! One step, and many: done, done already, done by somebody else.
+
+use std::sync::Mutex;
+
+use super::toy::{Run, bell, difference, host_with, id, journal_path, note, owner, seen, state};
+use crate::apply::{Done, Journal, TakeError};
+use crate::host::memory::Fault;
+use crate::host::{HostErrorKind, WriteHost};
+use crate::step::kind::StepError;
+
+#[test]
+fn taking_a_plan_twice_is_taking_it_once() {
+    let from = state([note("a", "1"), note("gone", "x"), bell("b.bell", &["a"])]);
+    let to = state([
+        note("a", "2"),
+        note("new", "y"),
+        bell("b.bell", &["a", "new"]),
+    ]);
+    let plan = difference(&from, &to);
+    for workers in [1, 4] {
+        let host = host_with(&from);
+        let run = Run::new();
+        let opened = run.opened(plan.clone(), from.clone());
+        let journal = Journal::create(&host, &journal_path(), opened, &owner()).unwrap();
+        let outcome = run.take(&host, &journal, &plan, |_| true, workers);
+        assert!(outcome.failed.is_empty() && outcome.left.is_empty());
+        assert!(outcome.done.values().all(|done| *done == Done::Changed));
+        let after = seen(&host);
+        let again = run.take(&host, &journal, &plan, |_| true, workers);
+        assert_eq!(again.done.len(), plan.steps.len());
+        assert!(again.done.values().all(|done| *done == Done::Unchanged));
+        assert_eq!(seen(&host), after);
+    }
+}
+
+#[test]
+fn what_somebody_else_changed_is_not_overwritten() {
+    let from = state([note("a", "1")]);
+    let to = state([note("a", "2"), note("b", "1")]);
+    let plan = difference(&from, &to);
+    let host = host_with(&from);
+    host.put_file(id("note", "a").name, "by hand");
+    host.put_file(id("note", "b").name, "by hand");
+    let before = seen(&host);
+    let run = Run::new();
+    let opened = run.opened(plan.clone(), from);
+    let journal = Journal::create(&host, &journal_path(), opened, &owner()).unwrap();
+    for step in &plan.steps {
+        let outcome = run.take(&host, &journal, &plan, |id| id == &step.id, 1);
+        let [(_, error)] = outcome.failed.as_slice() else {
+            panic!("one step, one failure")
+        };
+        assert!(
+            matches!(error, TakeError::Step(StepError::Conflict { .. })),
+            "{error}"
+        );
+        assert!(error.is_conflict());
+    }
+    assert_eq!(seen(&host), before);
+    assert!(journal.told().begun.is_empty());
+}
+
+#[test]
+fn after_a_failure_nothing_further_begins() {
+    let from = state([note("a", "1")]);
+    let to = state([note("a", "2"), note("b", "1"), bell("c.bell", &["a"])]);
+    let plan = difference(&from, &to);
+    let host = host_with(&from);
+    let run = Run::new();
+    let opened = run.opened(plan.clone(), from);
+    let journal = Journal::create(&host, &journal_path(), opened, &owner()).unwrap();
+    host.fault_at(5, Fault::Error(HostErrorKind::Other("broken".to_owned())));
+    let outcome = run.take(&host, &journal, &plan, |_| true, 1);
+    assert_eq!((outcome.done.len(), outcome.failed.len()), (0, 1));
+    assert_eq!(outcome.left.len(), 2);
+}
+
+#[test]
+fn no_step_begins_before_those_that_it_waits_for() {
+    let from = state([]);
+    let names = ["a", "b", "c", "d", "e"];
+    let mut resources: Vec<_> = names.iter().map(|name| note(name, "1")).collect();
+    resources.push(bell("f.bell", &names));
+    let plan = difference(&from, &state(resources));
+    let host = host_with(&from);
+    let written = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let hear = written.clone();
+    host.watch(move |_, primitive| {
+        if primitive.name == "replace" {
+            let to = primitive.to.clone().unwrap_or_default();
+            hear.lock().unwrap().push(to);
+        }
+    });
+    let run = Run::new();
+    let opened = run.opened(plan.clone(), from);
+    let journal = Journal::create(&host, &journal_path(), opened, &owner()).unwrap();
+    let outcome = run.take(&host, &journal, &plan, |_| true, 4);
+    assert!(outcome.failed.is_empty(), "{:?}", outcome.failed);
+    let written = written.lock().unwrap();
+    assert_eq!(written.len(), 7, "the journal, five notes and a bell");
+    assert!(written.last().unwrap().ends_with("f.bell"));
+    assert!(
+        host.as_read()
+            .entry(written.last().unwrap())
+            .unwrap()
+            .is_some()
+    );
+}
