@@ -1,39 +1,10 @@
-//! Attendants: acts that accompany the changes of an app on a host (a backup before, gates after).
+//! Where attendants stand among the steps.
 
-use crate::model::{Action, Label, Resource, ResourceId, Step, StepId, StepKind, Thing, Wave};
+use crate::model::{Resource, Step, StepId, Wave};
+use crate::step::attendant::{Attendant, Turn};
 use crate::step::kind::Named;
 
 use super::{Draft, Edges, PlanInput, waves};
-
-/// When an attendant's turn comes, among the steps of its app on its host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Before the first step that the running system can see.
-    First,
-    /// While nobody has a thing that it disturbs: after the stop, before the start.
-    Quiet,
-    /// After everything else.
-    Last,
-}
-
-/// An act that is added where its app changes on its host, and never makes a plan by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attendant {
-    /// What it is known by.
-    pub resource: ResourceId,
-    /// The kind of its step.
-    pub kind: StepKind,
-    /// What it does.
-    pub action: Action,
-    /// What its kind needs for doing it, as settings.
-    pub with: Resource,
-    /// How it can be taken back.
-    pub label: Label,
-    /// When.
-    pub turn: Turn,
-    /// What nobody may be running on meanwhile.
-    pub disturbs: Vec<Thing>,
-}
 
 /// Adds each attendant where its app changes on its host.
 pub(super) fn add(steps: &mut Vec<Draft<'_>>, edges: &mut Edges, input: &PlanInput<'_>) {

@@ -12,6 +12,7 @@ mod freshness;
 mod order;
 mod relations;
 pub mod saved;
+pub mod states;
 mod waves;
 
 #[cfg(test)]
@@ -24,7 +25,7 @@ use thiserror::Error;
 use crate::model::{HostName, Plan, ResourceId, State, Step, StepId, Thing, Wave};
 use crate::step::kind::Kind;
 
-pub use attend::{Attendant, Turn};
+pub use crate::step::attendant::{Attendant, Turn};
 
 /// All that a plan is made of.
 #[derive(Clone, Copy)]

@@ -47,13 +47,14 @@ pub(super) fn edges(steps: &[Draft<'_>], from: &Relations<'_>, to: &Relations<'_
                 }
             }
         }
-        // Rule 2.
+        // Rule 2. Through others too: a server that runs in a tree uses it through a link, and goes
+        // on using it, whatever the link says by then, until it is restarted.
         if let Some(resource) = &draft.step.from {
             let still = match &draft.step.to {
-                Some(resource) => from.used_by(kind, Named { id, resource }),
+                Some(resource) => to.used_through(kind, Named { id, resource }),
                 None => BTreeSet::new(),
             };
-            for used in from.used_by(kind, Named { id, resource }) {
+            for used in from.used_through(kind, Named { id, resource }) {
                 if still.contains(used) {
                     continue;
                 }

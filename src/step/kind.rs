@@ -5,12 +5,15 @@
 
 use thiserror::Error;
 
+use crate::config::{Declaration, Word};
 use crate::content::{Content, ContentError, PathChange};
 use crate::host::{HostError, Owner, ReadHost, WriteHost};
 use crate::model::{
     Action, Label, Moment, Places, Reason, Resource, ResourceId, ResourceKind, RunId, Step,
     StepKind, Thing, Value,
 };
+
+use super::desired::Desired;
 
 /// A resource with its name.
 #[derive(Debug, Clone, Copy)]
@@ -158,6 +161,22 @@ pub trait Kind: Send + Sync {
     /// The word of the step.
     fn step(&self) -> StepKind;
 
+    // What the declaration asks.
+
+    /// The words of an app's body that are this kind's.
+    fn words(&self) -> Vec<Word> {
+        Vec::new()
+    }
+
+    /// Puts into the release's tree what one of its words declares there.
+    fn shape(&self, _declaration: &Declaration, _desired: &mut Desired<'_>) {}
+
+    /// Wants what one of its words declares; the release's tree is complete.
+    fn desire(&self, _declaration: &Declaration, _desired: &mut Desired<'_>) {}
+
+    /// Wants what every app has.
+    fn complete(&self, _desired: &mut Desired<'_>) {}
+
     // The pure half: what the planner asks.
 
     /// What is there because of it.
@@ -169,6 +188,17 @@ pub trait Kind: Send + Sync {
     /// What only one resource at a time may have.
     fn occupies(&self, _it: Named<'_>) -> Vec<Thing> {
         Vec::new()
+    }
+
+    /// Whether it stays when it is no longer declared, until no kept generation needs it: only
+    /// pruning removes it.
+    fn is_retained(&self) -> bool {
+        false
+    }
+
+    /// What is wanted of a resource that is there and that no ledger knows: by default what is declared.
+    fn met(&self, wanted: &Resource, _found: &Resource) -> Resource {
+        wanted.clone()
     }
 
     /// Whether what uses it has to be renewed when it changes (a restart): not for a directory.

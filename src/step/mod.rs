@@ -2,8 +2,10 @@
 //!
 //! Start reading at [`kind`]. Nothing here knows of other hosts, the network or the order of steps.
 
-pub mod kind;
+pub mod attendant;
 pub mod backup;
+pub mod desired;
+pub mod kind;
 pub mod restart;
 pub mod run;
 pub mod sync;

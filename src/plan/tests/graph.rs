@@ -36,12 +36,22 @@ fn attendant(kind: &'static str, action: Action, turn: Turn) -> Attendant {
 
 #[test]
 fn a_first_deploy_makes_before_it_uses() {
-    assert_snapshot!(text(&difference(&State::default(), &version("1"), &[])), @"");
+    assert_snapshot!(text(&difference(&State::default(), &version("1"), &[])), @"
+    0 create a/app/place:/opt
+    0 create a/app/tree:/opt/releases/1 <- a/app/place:/opt
+    1 create a/app/link:/opt/current <- a/app/tree:/opt/releases/1
+    1 create a/app/server:/unit <- a/app/link:/opt/current
+    ");
 }
 
 #[test]
 fn a_new_version_shows_the_tree_then_restarts_then_removes() {
-    assert_snapshot!(text(&difference(&version("1"), &version("2"), &[])), @"");
+    assert_snapshot!(text(&difference(&version("1"), &version("2"), &[])), @"
+    0 create a/app/tree:/opt/releases/2
+    1 update a/app/link:/opt/current <- a/app/tree:/opt/releases/2
+    1 update a/app/server:/unit <- a/app/link:/opt/current
+    1 remove a/app/tree:/opt/releases/1 <- a/app/server:/unit
+    ");
 }
 
 #[test]
@@ -50,13 +60,27 @@ fn attendants_stand_around_what_the_system_can_see() {
         attendant("gates", Action::Check, Turn::Last),
         attendant("backup", Action::Take, Turn::First),
     ];
-    assert_snapshot!(text(&difference(&version("1"), &version("2"), &attendants)), @"");
+    assert_snapshot!(text(&difference(&version("1"), &version("2"), &attendants)), @"
+    0 create a/app/tree:/opt/releases/2
+    1 take a/app/backup:app#take
+    1 update a/app/link:/opt/current <- a/app/backup:app#take, a/app/tree:/opt/releases/2
+    1 update a/app/server:/unit <- a/app/link:/opt/current
+    1 remove a/app/tree:/opt/releases/1 <- a/app/server:/unit
+    1 check a/app/gates:app#check <- a/app/tree:/opt/releases/1
+    ");
 }
 
 #[test]
 fn a_restore_stops_the_service_first_and_starts_it_after() {
     let restore = [attendant("backup", Action::Restore, Turn::Quiet)];
-    assert_snapshot!(text(&difference(&version("2"), &version("1"), &restore)), @"");
+    assert_snapshot!(text(&difference(&version("2"), &version("1"), &restore)), @"
+    0 create a/app/tree:/opt/releases/1
+    1 update a/app/link:/opt/current <- a/app/tree:/opt/releases/1
+    1 stop a/app/server:/unit#stop <- a/app/link:/opt/current
+    1 restore a/app/backup:app#restore <- a/app/server:/unit#stop
+    1 start a/app/server:/unit#start <- a/app/backup:app#restore
+    1 remove a/app/tree:/opt/releases/2 <- a/app/server:/unit#start
+    ");
 }
 
 #[test]
@@ -75,7 +99,12 @@ fn a_renamed_server_stops_before_the_new_one_takes_its_turn() {
         ("a", "tree", "/new", "", &[]),
         ("a", "server", "/unit-new", "", &["/new"]),
     ]);
-    assert_snapshot!(text(&difference(&old, &new, &[])), @"");
+    assert_snapshot!(text(&difference(&old, &new, &[])), @"
+    0 create a/app/tree:/new
+    1 remove a/app/server:/unit-old
+    1 create a/app/server:/unit-new <- a/app/server:/unit-old, a/app/tree:/new
+    1 remove a/app/tree:/old <- a/app/server:/unit-old
+    ");
 }
 
 #[test]
@@ -92,7 +121,12 @@ fn what_happens_once_happens_on_the_first_host_and_the_others_wait() {
             .collect();
         state(&lines)
     };
-    assert_snapshot!(text(&difference(&of("1"), &of("2"), &[])), @"");
+    assert_snapshot!(text(&difference(&of("1"), &of("2"), &[])), @"
+    1 update a/app/migration:/schema
+    1 update a/app/server:/unit <- a/app/migration:/schema
+    2 note b/app/migration:/schema <- a/app/migration:/schema
+    2 update b/app/server:/unit <- b/app/migration:/schema
+    ");
 }
 
 #[test]
@@ -109,7 +143,7 @@ fn a_circle_is_named() {
         attendants: &[],
         waves: &std::collections::BTreeMap::new(),
     };
-    assert_snapshot!(plan(&input).unwrap_err(), @"");
+    assert_snapshot!(plan(&input).unwrap_err(), @"these steps wait for each other: a/app/link:/one, a/app/link:/two");
 }
 
 #[test]

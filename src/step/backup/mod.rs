@@ -1,3 +1,4 @@
 //! copies of data, taken before anything may change it.
 
 pub mod declare;
+pub mod desire;

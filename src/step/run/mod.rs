@@ -1,3 +1,4 @@
 //! a `task`: a command whose effect is stamped.
 
 pub mod declare;
+pub mod desire;

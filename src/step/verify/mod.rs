@@ -1,3 +1,4 @@
 //! gates, read after all that they use.
 
 pub mod declare;
+pub mod desire;

@@ -1,0 +1,37 @@
+//! The two states that a command compares.
+
+use crate::model::State;
+use crate::step::kind::Kind;
+
+use super::PlanError;
+use super::relations::kind_of;
+
+/// What should be, where a wanted state meets what is there.
+///
+/// - What is there, is not wanted and is *retained* by its kind (a kept release) stays until it is pruned.
+/// - What is there and no ledger knows is taken as far as its kind says so (the mode of a directory that was there before rosey).
+///
+/// `last` is the last applied state.
+///
+/// # Errors
+/// When a resource has a kind that this program doesn't know.
+pub fn to_be(
+    wanted: &State,
+    actual: &State,
+    last: &State,
+    kinds: &[&dyn Kind],
+) -> Result<State, PlanError> {
+    let mut to = wanted.clone();
+    for (id, found) in &actual.resources {
+        let kind = kind_of(kinds, id)?;
+        match to.resources.get_mut(id) {
+            Some(wanted) if last.get(id).is_none() => *wanted = kind.met(wanted, found),
+            Some(_) => {}
+            None if kind.is_retained() => {
+                to.resources.insert(id.clone(), found.clone());
+            }
+            None => {}
+        }
+    }
+    Ok(to)
+}
