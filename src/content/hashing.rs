@@ -60,6 +60,13 @@ impl<R: Read> Read for HashingReader<R> {
     }
 }
 
+/// How many threads to read and write a host's file system with: more than there are processors,
+/// since they mostly wait, but few.
+pub(crate) fn threads() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (processors * 2).clamp(2, 8)
+}
+
 /// Does something with each item on a few threads; the results stand in the order of the items.
 /// The order in which items are begun is theirs, but nothing says in which order they are done.
 pub(crate) fn in_parallel<T: Sync, R: Send>(

@@ -36,6 +36,12 @@ pub struct Owner {
     pub group: String,
 }
 
+impl std::fmt::Display for Owner {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}:{}", self.user, self.group)
+    }
+}
+
 /// What `lstat` says of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {

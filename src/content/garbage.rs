@@ -1,0 +1,89 @@
+//! Takes away content that no kept generation needs.
+
+use std::collections::BTreeSet;
+
+use super::kept::absent;
+use super::own::{Removed, remove_tree};
+use super::packs::{INCOMING, Packs, names};
+use super::store::Store;
+use crate::host::HostError;
+use crate::model::{Digest, RunId};
+
+impl Store<'_> {
+    /// Removes manifests of other trees than these, packs of which neither these trees nor these
+    /// digests need anything, and what receiving left behind. A pack of which something is needed stays whole.
+    ///
+    /// # Errors
+    /// When something can't be removed; the rest stays for the next time.
+    pub fn collect_garbage(
+        &self,
+        trees: &BTreeSet<Digest>,
+        digests: &BTreeSet<Digest>,
+    ) -> Result<Removed, HostError> {
+        let mut removed = Removed::default();
+        let mut needed = digests.clone();
+        for tree in trees {
+            if let Some(manifest) = self.manifest(tree)? {
+                needed.extend(manifest.files().map(|(_, digest, _)| digest));
+            }
+        }
+        let packs = Packs::open(self.host.as_read(), self.places, self.seal)?;
+        let mut stay = BTreeSet::new();
+        for (id, holds) in &packs.holds {
+            if holds.keys().any(|digest| needed.contains(digest)) {
+                stay.insert(format!("{}.pack", id.0));
+                stay.insert(format!("{}.index", id.0));
+            }
+        }
+        let objects = self.places.objects();
+        for name in names(self.host.as_read(), self.places)? {
+            let ours = name.ends_with(".pack") || name.ends_with(".index");
+            if (ours || name.starts_with(INCOMING)) && !stay.contains(&name) {
+                removed += remove_tree(self.host, &objects.join(name))?;
+            }
+        }
+        let manifests = self.places.manifests();
+        let stay: BTreeSet<String> = trees.iter().map(|tree| format!("{tree}.json")).collect();
+        let listed = match self.host.list(&manifests) {
+            Ok(listed) => listed,
+            Err(error) if absent(&error) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        for name in listed {
+            if !name.to_str().is_some_and(|name| stay.contains(name)) {
+                removed += remove_tree(self.host, &manifests.join(name))?;
+            }
+        }
+        if removed.count > 0 {
+            for directory in [objects, manifests] {
+                if self.host.entry(&directory)?.is_some() {
+                    self.host.sync(&directory)?;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes what earlier runs left in staging. What a live process still uses stays until the
+    /// next time.
+    ///
+    /// # Errors
+    /// When something can't be removed.
+    pub fn collect_staging(&self, present: Option<&RunId>) -> Result<Removed, HostError> {
+        let mut removed = Removed::default();
+        let directory = self.places.own().join("staging");
+        let names = match self.host.list(&directory) {
+            Ok(names) => names,
+            Err(error) if absent(&error) => return Ok(removed),
+            Err(error) => return Err(error),
+        };
+        for name in names {
+            let at = directory.join(&name);
+            let is_present = present.is_some_and(|run| name.to_str() == Some(&run.0));
+            if !is_present && self.host.processes_in(&at)?.is_empty() {
+                removed += remove_tree(self.host, &at)?;
+            }
+        }
+        Ok(removed)
+    }
+}
