@@ -223,10 +223,15 @@ fn decode_root(reader: &mut Reader<'_>, local: bool) -> Option<RemotePath> {
     let place = reader.name_place();
     let written = reader.argument::<String>()?;
     let path = if !written.starts_with('/') && local {
-        reader
-            .controller_path(&written, place)
-            .to_string_lossy()
-            .into_owned()
+        let path = reader.controller_path(&written, place);
+        // Replaced bytes would name another directory.
+        let Some(path) = path.to_str() else {
+            let shown = path.display();
+            let problem = Problem::new(format!("{shown} is not UTF-8, which a root must be"));
+            reader.problem(problem.at(place, "meant from the directory of this file"));
+            return None;
+        };
+        path.to_owned()
     } else {
         written
     };

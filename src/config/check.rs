@@ -3,6 +3,7 @@
 //!
 //! Must not know any step kind: it sees claims and templates, not what they are for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::model::names::HostName;
@@ -153,15 +154,17 @@ fn roots(environment: &Environment, problems: &mut Vec<Problem>) {
 
 fn claims(environment: &Environment, problems: &mut Vec<Problem>) {
     for app in &environment.apps {
-        let own: Vec<_> = all_claims(app).collect();
-        for (index, (what, place)) in own.iter().enumerate() {
-            if let Some((_, first)) = own[..index].iter().find(|(other, _)| other == what) {
+        let mut own: BTreeMap<&Claimed, Place> = BTreeMap::new();
+        for (what, place) in all_claims(app) {
+            if let Some(first) = own.get(what) {
                 problems.push(twice(
                     what,
-                    *place,
+                    place,
                     *first,
                     &format!("in the app `{}`", app.name),
                 ));
+            } else {
+                own.insert(what, place);
             }
         }
     }
@@ -169,15 +172,16 @@ fn claims(environment: &Environment, problems: &mut Vec<Problem>) {
         let both_own = [first, second]
             .iter()
             .all(|app| app.manager == Some(Manager::Process));
+        let taken: BTreeMap<&Claimed, Place> = all_claims(first).collect();
         for (what, place) in all_claims(second) {
             // What is inside an app's root is its own, and without systemd so are its services.
-            let private = matches!(what, Claimed::Inside(_))
-                || (matches!(what, Claimed::Unit(_)) && both_own);
-            if private {
-                continue;
-            }
-            if let Some((_, other)) = all_claims(first).find(|(other, _)| *other == what) {
-                problems.push(twice(what, place, other, &format!("on {host}")));
+            let private = match what {
+                Claimed::Inside(_) => true,
+                Claimed::Unit(_) => both_own,
+                Claimed::Path(_) => false,
+            };
+            if let Some(other) = taken.get(what).filter(|_| !private) {
+                problems.push(twice(what, place, *other, &format!("on {host}")));
             }
         }
     }

@@ -17,11 +17,11 @@ pub(crate) struct Grammar {
     pub variables: bool,
 }
 
-/// What a node is known by among its siblings.
-#[derive(Debug, Clone, PartialEq)]
+/// What a node is known by among its siblings: its word, and its first argument as written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
-    pub word: String,
-    pub first: Option<Scalar>,
+    word: String,
+    first: Option<String>,
 }
 
 impl Grammar {
@@ -76,15 +76,16 @@ impl Grammar {
     }
 
     pub fn key(&self, node: &Node) -> Key {
-        let named = self.named.contains(&node.word.as_str());
-        let first = node
-            .arguments
-            .first()
-            .filter(|_| named)
-            .map(|first| first.value.clone());
+        let first = node.arguments.first();
+        self.key_of(&node.word, first.map(|first| &first.value))
+    }
+
+    /// The key of a node with that word and first argument.
+    pub fn key_of(&self, word: &str, first: Option<&Scalar>) -> Key {
+        let first = first.filter(|_| self.named.contains(&word));
         Key {
-            word: node.word.clone(),
-            first,
+            word: word.to_owned(),
+            first: first.map(Scalar::describe),
         }
     }
 

@@ -96,6 +96,11 @@ impl Loader<'_> {
                 located(problem, "closes the circle").help("take one of these includes out")
             );
         }
+        if let Some(source) = self.sources.find(&path) {
+            // Included by two others: its places, and so its errors, are the same ones.
+            self.open.push((path, source));
+            return Ok(source);
+        }
         if self.sources.paths().count() >= MOST_FILES {
             return Err(located(
                 Problem::new(format!("more than {MOST_FILES} files are included")),

@@ -5,28 +5,32 @@
 //! merge by the same rule, and `remove WORD ["first argument"]` drops a node.
 //! Must not know what the words mean.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use super::grammar::{Grammar, ITEM, Key, REMOVE};
-use super::node::Node;
+use super::node::{Node, Scalar};
 use super::problem::Problem;
 
 /// Reports nodes of one file that are known by the same thing.
 pub(crate) fn refuse_duplicates(nodes: &[Node], grammar: &Grammar, problems: &mut Vec<Problem>) {
-    let mut seen: Vec<(Key, &Node)> = Vec::new();
-    for node in nodes
-        .iter()
-        .filter(|node| node.word != ITEM && node.word != REMOVE)
-    {
-        let key = grammar.key(node);
-        match seen.iter().find(|(other, _)| *other == key) {
-            Some((_, first)) => problems.push(
+    let mut seen: HashMap<Key, &Node> = HashMap::new();
+    for node in nodes {
+        refuse_duplicates(&node.children, &grammar.inside(&node.word), problems);
+        if node.word == ITEM || node.word == REMOVE {
+            continue;
+        }
+        match seen.entry(grammar.key(node)) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(node);
+            }
+            Entry::Occupied(first) => problems.push(
                 Problem::new(format!("`{}` is declared twice", node.describe()))
                     .at(node.word_place, "again here")
-                    .at(first.word_place, "first here")
+                    .at(first.get().word_place, "first here")
                     .help("keep one of them"),
             ),
-            None => seen.push((key, node)),
         }
-        refuse_duplicates(&node.children, &grammar.inside(&node.word), problems);
     }
 }
 
@@ -37,26 +41,35 @@ pub(crate) fn merge(
     grammar: &Grammar,
     problems: &mut Vec<Problem>,
 ) -> Vec<Node> {
-    if over.iter().any(|node| node.word == ITEM) {
+    if base.is_empty() || over.iter().any(|node| node.word == ITEM) {
         // A list written as children is replaced whole, as one in a line is.
         return over;
     }
-    let mut merged = base;
+    let mut merged: Vec<Option<Node>> = base.into_iter().map(Some).collect();
+    let known = merged.iter().flatten().enumerate();
+    let mut known: HashMap<Key, usize> = known
+        .map(|(index, node)| (grammar.key(node), index))
+        .collect();
     for node in over {
         if node.word == REMOVE {
-            remove(&mut merged, &node, grammar, problems);
+            remove(&mut merged, &mut known, &node, grammar, problems);
             continue;
         }
         let key = grammar.key(&node);
-        match merged.iter().position(|other| grammar.key(other) == key) {
-            Some(index) => {
-                let below = merged[index].clone();
-                merged[index] = merge_node(below, node, grammar, problems);
+        match known
+            .get(&key)
+            .and_then(|index| merged[*index].take().map(|below| (*index, below)))
+        {
+            Some((index, below)) => {
+                merged[index] = Some(merge_node(below, node, grammar, problems));
             }
-            None => merged.push(node),
+            None => {
+                known.insert(key, merged.len());
+                merged.push(Some(node));
+            }
         }
     }
-    merged
+    merged.into_iter().flatten().collect()
 }
 
 fn merge_node(base: Node, over: Node, grammar: &Grammar, problems: &mut Vec<Problem>) -> Node {
@@ -90,9 +103,15 @@ fn merge_node(base: Node, over: Node, grammar: &Grammar, problems: &mut Vec<Prob
     }
 }
 
-fn remove(nodes: &mut Vec<Node>, order: &Node, grammar: &Grammar, problems: &mut Vec<Problem>) {
+fn remove(
+    nodes: &mut [Option<Node>],
+    known: &mut HashMap<Key, usize>,
+    order: &Node,
+    grammar: &Grammar,
+    problems: &mut Vec<Problem>,
+) {
     let mut wanted = order.arguments.iter();
-    let Some(super::node::Scalar::String(word)) = wanted.next().map(|entry| &entry.value) else {
+    let Some(Scalar::String(word)) = wanted.next().map(|entry| &entry.value) else {
         problems.push(
             Problem::new("`remove` needs the word of what it removes")
                 .at(order.word_place, "of what?")
@@ -101,20 +120,26 @@ fn remove(nodes: &mut Vec<Node>, order: &Node, grammar: &Grammar, problems: &mut
         return;
     };
     let first = wanted.next().map(|entry| &entry.value);
-    let before = nodes.len();
-    nodes.retain(|node| {
-        let same_word = node.word == *word;
-        let same_first = first.is_none_or(|first| grammar.key(node).first.as_ref() == Some(first));
-        !(same_word && same_first)
-    });
-    if nodes.len() == before {
-        let known: Vec<String> = nodes.iter().map(Node::describe).collect();
-        let mut problem = Problem::new("nothing to remove: no included file declares it")
-            .at(order.word_place, "here");
-        if !known.is_empty() {
-            problem = problem.help(format!("declared by the includes: {}", known.join(", ")));
+    let mut gone = 0;
+    for place in nodes.iter_mut() {
+        let Some(node) = place.as_ref().filter(|node| node.word == *word) else {
+            continue;
+        };
+        let key = grammar.key(node);
+        if first.is_none() || key == grammar.key_of(word, first) {
+            known.remove(&key);
+            *place = None;
+            gone += 1;
         }
-        problems.push(problem);
+    }
+    if gone == 0 {
+        let there: Vec<String> = nodes.iter().flatten().map(Node::describe).collect();
+        let problem = Problem::new("nothing to remove: no included file declares it")
+            .at(order.word_place, "here");
+        problems.push(match there.is_empty() {
+            true => problem,
+            false => problem.help(format!("declared by the includes: {}", there.join(", "))),
+        });
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The one module that names the `kdl` crate.
 
+use std::collections::HashMap;
+
 use kdl::{KdlDocument, KdlEntry, KdlNode, KdlValue};
 
 use super::limits;
@@ -141,6 +143,7 @@ impl Converter<'_> {
         self.refuse_annotation(node.ty());
         let mut arguments = Vec::new();
         let mut properties: Vec<Property> = Vec::new();
+        let mut seen: HashMap<&str, Place> = HashMap::new();
         for entry in node.entries() {
             self.refuse_annotation(entry.ty());
             let Some(name) = entry.name() else {
@@ -155,14 +158,11 @@ impl Converter<'_> {
                 entry,
                 miette::SourceSpan::new(value_start.into(), value_length),
             );
-            if let Some(first) = properties
-                .iter()
-                .find(|property| property.name == name.value())
-            {
+            if let Some(first) = seen.insert(name.value(), name_place) {
                 self.problems.push(
                     Problem::new(format!("`{}` is given twice", name.value()))
                         .at(name_place, "again here")
-                        .at(first.name_place, "first here"),
+                        .at(first, "first here"),
                 );
                 continue;
             }

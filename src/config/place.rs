@@ -61,6 +61,12 @@ impl Sources {
         self.files.get(source as usize)
     }
 
+    /// The file at that path, if it was read already.
+    pub(crate) fn find(&self, path: &Path) -> Option<u32> {
+        let index = self.files.iter().position(|file| file.path == path)?;
+        u32::try_from(index).ok()
+    }
+
     /// The directory that relative paths of the file are meant from.
     pub(crate) fn directory_of(&self, place: Place) -> &Path {
         let file = self.file(place.source);

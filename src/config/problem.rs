@@ -87,11 +87,16 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
+/// More than these nobody reads, and each costs time to show.
+const MOST_REPORTS: usize = 100;
+
 /// Everything that is wrong with one declaration, as a `miette` report.
 #[derive(Clone)]
 pub struct ConfigErrors {
     shown: String,
     reports: Vec<Report>,
+    /// How many more there are.
+    rest: usize,
 }
 
 impl ConfigErrors {
@@ -104,11 +109,17 @@ impl ConfigErrors {
         let shown = sources
             .file(0)
             .map_or_else(|| "the declaration".to_owned(), |file| file.shown.clone());
+        let rest = problems.len().saturating_sub(MOST_REPORTS);
+        problems.truncate(MOST_REPORTS);
         let reports = problems
             .iter()
             .map(|problem| Report::new(sources, problem))
             .collect();
-        Self { shown, reports }
+        Self {
+            shown,
+            reports,
+            rest,
+        }
     }
 
     /// The sentences alone, in the order of their places.
@@ -119,8 +130,16 @@ impl ConfigErrors {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.reports.len() {
+        match self.reports.len() + self.rest {
             1 => write!(formatter, "{} has an error", self.shown),
+            count if self.rest > 0 => {
+                let told = self.reports.len();
+                write!(
+                    formatter,
+                    "{} has {count} errors, of which these are the first {told}",
+                    self.shown
+                )
+            }
             count => write!(formatter, "{} has {count} errors", self.shown),
         }
     }

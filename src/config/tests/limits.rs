@@ -187,3 +187,35 @@ fn a_property_has_one_value_and_no_annotation() {
        ╰────
     "#);
 }
+
+#[test]
+fn thousands_of_anything_are_read_and_only_so_many_errors_are_told() {
+    let lines = |line: &dyn Fn(usize) -> String| -> String { (0..3_000).map(line).collect() };
+    let many = [
+        (
+            format!("vars {{\n{}}}\n", lines(&|n| format!("v{n} {n}\n"))),
+            0,
+        ),
+        (
+            format!("vars {{\n{}}}\n", lines(&|n| format!("v{} {n}\n", n % 7))),
+            5986,
+        ),
+        (
+            format!("vars {{ v{} }}\n", lines(&|n| format!(" p{n}={n}"))),
+            0,
+        ),
+        (lines(&|n| format!("unknown{n}\n")), 3000),
+    ];
+    for (text, count) in many {
+        let project = Project::with(&format!("include \"base.kdl\"\n{text}"));
+        project.write("environments/base.kdl", &text);
+        let Err(errors) = project.load() else {
+            assert_eq!(count, 0);
+            continue;
+        };
+        let told =
+            format!("environments/prod.kdl has {count} errors, of which these are the first 100");
+        assert_eq!(errors.to_string(), told);
+        assert_eq!(errors.messages().count(), 100);
+    }
+}

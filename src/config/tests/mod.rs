@@ -2,6 +2,7 @@
 
 mod checks;
 mod contract;
+mod fuzz;
 mod includes;
 mod limits;
 mod templates;

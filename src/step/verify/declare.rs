@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{
-    Percent, Problem, Reader, SecretTemplate, Template, TemplatedValue, Verbatim, Word,
-};
+use crate::config::{Percent, Problem, Reader, Template, TemplatedValue, Verbatim, Word};
 use crate::model::names::{ServiceName, TreePath};
 
 /// `verify { … }`.
@@ -17,9 +15,7 @@ pub const VERIFY: Word = Word {
     word: "verify",
     decode: |reader| serde_json::to_value(verify(reader)?).ok(),
     repeated: false,
-    repeated_inside: &[
-        "process", "http", "json", "header", "tcp", "sqlite", "command",
-    ],
+    repeated_inside: &["process", "http", "json", "tcp", "sqlite", "command"],
 };
 
 /// What must hold for a generation to be healthy.
@@ -70,8 +66,6 @@ pub struct HttpDeclaration {
     pub status: u16,
     /// Fields of the answer, dots lead into objects.
     pub json: BTreeMap<String, TemplatedValue>,
-    /// Headers of the request; their values may hold secrets.
-    pub headers: BTreeMap<String, Template>,
     /// How long one request may take.
     pub timeout: Option<Duration>,
     /// How slow the slowest twentieth may begin to be.
@@ -152,11 +146,6 @@ fn http(reader: &mut Reader<'_>) -> Option<HttpDeclaration> {
         let expected = child.argument::<TemplatedValue>();
         Some((field?, expected?))
     });
-    let headers = reader.children("header", |child| {
-        let name = child.argument::<String>();
-        let value = child.argument::<SecretTemplate>();
-        Some((name?, value?.0))
-    });
     let p95 = reader.child("p95", |child| {
         let at_most = child.argument::<Duration>();
         let samples = child.required_property::<u32>("samples");
@@ -193,7 +182,6 @@ fn http(reader: &mut Reader<'_>) -> Option<HttpDeclaration> {
         url,
         status,
         json: json.into_iter().collect(),
-        headers: headers.into_iter().collect(),
         timeout,
         p95,
         error_rate,
