@@ -215,7 +215,7 @@ fn thousands_of_anything_are_read_and_only_so_many_errors_are_told() {
         };
         let told =
             format!("environments/prod.kdl has {count} errors, of which these are the first 100");
-        assert_eq!(errors.to_string(), told);
+        assert!(errors.to_string().ends_with(&told), "{errors}");
         assert_eq!(errors.messages().count(), 100);
     }
 }
