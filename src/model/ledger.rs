@@ -8,7 +8,7 @@ use super::digest::Digest;
 use super::facts::Moment;
 use super::gate::Gates;
 use super::names::{AppName, EnvironmentName};
-use super::resource::{ResourceId, State};
+use super::resource::{Resource, ResourceId, State};
 use super::run::{Author, RunId};
 
 /// One state that an app had on a host, from its commit on.
@@ -32,6 +32,9 @@ pub struct Generation {
     pub state: State,
     /// Its gates, rendered for this host.
     pub gates: Gates,
+    /// What its backups cover, as the backup's settings; none where nothing is declared.
+    #[serde(default)]
+    pub backup: Option<Resource>,
     /// Who made it, and why.
     pub author: Author,
     /// When it was committed (RFC 3339, UTC).

@@ -1,7 +1,7 @@
 //! What `backup` wants: that data is copied before anything could change it.
 
 use crate::config::Declaration;
-use crate::model::{Action, Label, Resource, ResourceKind, StepKind};
+use crate::model::{Action, Label, Resource, ResourceId, ResourceKind, StepKind};
 use crate::step::attendant::{Attendant, Turn};
 use crate::step::desired::Desired;
 
@@ -20,14 +20,20 @@ pub fn desire(declaration: &Declaration, desired: &mut Desired<'_>) {
         .setting("sqlite", real(&backup.sqlite))
         .setting("paths", real(&backup.paths))
         .setting("restore", backup.restore.word());
-    let attendant = Attendant {
-        resource: desired.id(BACKUP, desired.site.app.name.to_string()),
+    let resource = desired.id(BACKUP, desired.site.app.name.to_string());
+    desired.attendants.push(attendant(resource, with));
+}
+
+/// The attendant that takes a backup before anything could change what it covers; `with` says what that is.
+#[must_use]
+pub fn attendant(resource: ResourceId, with: Resource) -> Attendant {
+    Attendant {
+        resource,
         kind: StepKind::BACKUP,
         action: Action::Take,
         with,
         label: Label::Reversible,
         turn: Turn::First,
         disturbs: Vec::new(),
-    };
-    desired.attendants.push(attendant);
+    }
 }
