@@ -7,11 +7,20 @@
 //! Nothing here knows of resources, steps or plans. Every path is absolute, and no component but
 //! the last may be a symbolic link: an app's user must not lead a root helper elsewhere.
 
+mod clock;
+mod ending;
 mod error;
+mod identity;
+mod local;
 pub mod memory;
 mod path;
 pub mod port;
+mod proc;
+mod process;
+mod program;
+mod systemd;
 
+pub use local::LocalHost;
 pub use memory::MemoryHost;
 pub use port::{
     Account, Activity, Command, CommandOutput, Entry, EntryType, HostError, HostErrorKind, Manager,

@@ -1,0 +1,37 @@
+//! This machine.
+//!
+//! Every path is opened with openat2 so that no link on the way is followed (`open.rs`), and every
+//! change is one system call on the directory so opened. Nothing resolves names through the C
+//! library: the binary is static, and a static getpwnam loads another distribution's modules.
+//!
+//! Start reading at `open.rs`. Services are in `crate::host::systemd` and `crate::host::process`.
+
+mod accounts;
+mod copy;
+mod entry;
+mod facts;
+mod make;
+mod open;
+mod processes;
+mod read;
+mod run;
+mod services;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use accounts::Accounts;
+
+/// This machine, as the user that the program runs as.
+#[derive(Debug, Default)]
+pub struct LocalHost {
+    accounts: Accounts,
+}
+
+impl LocalHost {
+    /// This machine. Nothing is read until it is asked for.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
