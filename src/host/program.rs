@@ -16,6 +16,8 @@ const KEPT: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     bytes: Vec<u8>,
+    /// Whether something was cut off before.
+    cut: bool,
 }
 
 impl Tail {
@@ -24,13 +26,14 @@ impl Tail {
         // Twice the size before cutting, so that a byte is moved once, not with every read.
         if self.bytes.len() > 2 * KEPT {
             self.bytes.drain(..self.bytes.len() - KEPT);
+            self.cut = true;
         }
     }
 
     /// As text, beginning with a whole character.
     pub(super) fn text(&self) -> String {
         let mut kept = &self.bytes[self.bytes.len().saturating_sub(KEPT)..];
-        if kept.len() < self.bytes.len() {
+        if self.cut || kept.len() < self.bytes.len() {
             let is_rest = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
             kept = &kept[kept.iter().take(3).take_while(is_rest).count()..];
         }
