@@ -25,19 +25,31 @@ impl CommandError {
     /// An error in words: a sentence that says what failed, where and why.
     #[must_use]
     pub fn new(exit: Exit, words: impl fmt::Display) -> Self {
-        Self { exit, what: What::Words(words.to_string()), hints: Vec::new() }
+        Self {
+            exit,
+            what: What::Words(words.to_string()),
+            hints: Vec::new(),
+        }
     }
 
     /// An error with its places in files.
     #[must_use]
     pub fn at_places(exit: Exit, places: impl Diagnostic + Send + Sync + 'static) -> Self {
-        Self { exit, what: What::Places(Box::new(places)), hints: Vec::new() }
+        Self {
+            exit,
+            what: What::Places(Box::new(places)),
+            hints: Vec::new(),
+        }
     }
 
     /// Only an exit code: all has been said.
     #[must_use]
     pub fn said(exit: Exit) -> Self {
-        Self { exit, what: What::Said, hints: Vec::new() }
+        Self {
+            exit,
+            what: What::Said,
+            hints: Vec::new(),
+        }
     }
 
     /// The same with what to do about it.

@@ -1,1 +1,7 @@
-//! One file a command; one place that turns errors into a hint and an exit code.
+//! One file a command; `error` turns every failure into words, a hint and an exit code.
+
+mod arguments;
+mod error;
+mod exit;
+mod project;
+mod surroundings;

@@ -3,6 +3,7 @@
 //! Start reading at [`manifest`]. Nothing here knows of resources, steps or SSH: trees are read and
 //! written through the ports of `host`, and where things lie is told by [`crate::model::Places`].
 
+pub mod build;
 pub mod compare;
 mod garbage;
 pub mod git;

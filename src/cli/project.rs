@@ -1,0 +1,225 @@
+//! What a command is about: the environment, its secrets, and the sources of its apps.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::discover::find_project;
+use crate::config::{App, Environment, Secrets, SourceOrigin, SystemSecrets, VersionSource, load};
+use crate::content::build::{Build, build};
+use crate::content::{SourceTree, read_git, read_source};
+use crate::model::AppName;
+use crate::model::names::{TreePath, Version};
+use crate::step::desired::entry_path;
+use crate::step::words::words;
+
+use super::error::CommandError;
+use super::exit::Exit;
+use super::surroundings::Surroundings;
+
+/// The project that the working directory is in, and one environment of it.
+pub struct Project {
+    /// The directory that holds `environments/`.
+    pub directory: PathBuf,
+    /// The environment.
+    pub environment: Environment,
+}
+
+/// The content of an app.
+pub struct AppSource {
+    /// Its tree, with what the build made.
+    pub tree: SourceTree,
+    /// Its version.
+    pub version: Version,
+    /// The commit that it is, where it is in git; `+changes` behind it where it isn't clean.
+    pub commit: Option<String>,
+}
+
+impl Project {
+    /// Opens an environment by its name; with none, `$ROSEY_ENV` or the only one.
+    ///
+    /// # Errors
+    /// Exit code 3 when there is no such environment, or it is wrong.
+    pub fn open(around: &Surroundings, name: Option<&str>) -> Result<Self, CommandError> {
+        let project = find_project(&around.directory).map_err(declaration)?;
+        let name = name.or(around.environment.as_deref());
+        let path = match name {
+            Some(name) => project.environment(name),
+            None => project.only_environment(),
+        };
+        let path = path.map_err(declaration)?;
+        Self::load(path, &project.directory)
+    }
+
+    /// Every environment of the project.
+    ///
+    /// # Errors
+    /// Exit code 3 when there is no project.
+    pub fn all(around: &Surroundings) -> Result<Vec<Result<Self, CommandError>>, CommandError> {
+        let project = find_project(&around.directory).map_err(declaration)?;
+        let paths = project.environments.iter();
+        Ok(paths
+            .map(|(_, path)| Self::load(path, &project.directory))
+            .collect())
+    }
+
+    fn load(path: &Path, directory: &Path) -> Result<Self, CommandError> {
+        let environment = load(path, &words())
+            .map_err(|errors| CommandError::at_places(Exit::DECLARATION, errors))?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            environment,
+        })
+    }
+
+    /// Where history and caches lie, unless `$ROSEY_STATE` says otherwise.
+    #[must_use]
+    pub fn state(&self, around: &Surroundings) -> PathBuf {
+        around
+            .state
+            .clone()
+            .unwrap_or_else(|| self.directory.join(".rosey"))
+    }
+
+    /// The values of all secrets.
+    ///
+    /// # Errors
+    /// Exit code 3, with every secret that is missing.
+    pub fn secrets(&self, around: &Surroundings) -> Result<Arc<Secrets>, CommandError> {
+        let port = SystemSecrets {
+            home: around.home.clone(),
+        };
+        let secrets = self.environment.resolve_secrets(&port);
+        secrets
+            .map(Arc::new)
+            .map_err(|errors| CommandError::at_places(Exit::DECLARATION, errors))
+    }
+
+    /// Builds and reads the sources of some apps. `version` is the one that must come out.
+    ///
+    /// # Errors
+    /// Exit code 3 when a source can't be deployed, 9 when the version is another.
+    pub fn sources(
+        &self,
+        around: &Surroundings,
+        apps: &[AppName],
+        version: Option<&str>,
+    ) -> Result<BTreeMap<AppName, Arc<AppSource>>, CommandError> {
+        let mut sources = BTreeMap::new();
+        for app in self
+            .environment
+            .apps
+            .iter()
+            .filter(|app| apps.contains(&app.name))
+        {
+            let source = self.source(around, app, version)?;
+            sources.insert(app.name.clone(), Arc::new(source));
+        }
+        Ok(sources)
+    }
+
+    fn source(
+        &self,
+        around: &Surroundings,
+        app: &App,
+        asked: Option<&str>,
+    ) -> Result<AppSource, CommandError> {
+        let (tree, commit) = match &app.source {
+            None => (SourceTree::default(), None),
+            Some(source) => match &source.origin {
+                SourceOrigin::Directory(directory) => {
+                    self.build(around, app, directory)?;
+                    let tree = read_source(directory, &source.exclude).map_err(declaration)?;
+                    (tree, around.commit_of(directory))
+                }
+                SourceOrigin::Git {
+                    repository,
+                    reference,
+                } => {
+                    let tree =
+                        read_git(repository, reference, &source.exclude).map_err(declaration)?;
+                    (tree, around.commit_named(repository, reference))
+                }
+            },
+        };
+        let version = version(app, &tree, asked)?;
+        Ok(AppSource {
+            tree,
+            version,
+            commit,
+        })
+    }
+
+    fn build(
+        &self,
+        around: &Surroundings,
+        app: &App,
+        directory: &Path,
+    ) -> Result<(), CommandError> {
+        let Some(declared) = &app.build else {
+            return Ok(());
+        };
+        let paths = |paths: &[TreePath]| paths.iter().map(entry_path).collect::<Vec<_>>();
+        let (inputs, outputs) = (paths(&declared.inputs), paths(&declared.outputs));
+        let scope = crate::config::Scope::new(
+            self.environment.name.clone(),
+            self.environment.variables.clone(),
+        );
+        let env = scope.for_app(app.name.clone()).command_environment();
+        let run = &declared.run;
+        let wanted = Build {
+            run,
+            inputs: &inputs,
+            outputs: &outputs,
+            env: &env,
+        };
+        let cache = self.state(around).join("cache");
+        build(directory, &wanted, &cache).map_err(|error| {
+            CommandError::new(
+                Exit::DECLARATION,
+                format!("the build of {} failed: {error}", app.name),
+            )
+        })?;
+        Ok(())
+    }
+}
+
+/// The version of an app: what `--version` asks for and what is declared must agree.
+fn version(app: &App, tree: &SourceTree, asked: Option<&str>) -> Result<Version, CommandError> {
+    let wrong = |message: String| CommandError::new(Exit::DECLARATION, message);
+    let declared = match &app.version {
+        None => None,
+        Some(VersionSource::Stated(version)) => Some(version.to_string()),
+        Some(VersionSource::File(path)) => {
+            let bytes = tree.read(&entry_path(path)).map_err(declaration)?;
+            let bytes = bytes.ok_or_else(|| {
+                wrong(format!(
+                    "the source of {} has no file {path}, which `version` names",
+                    app.name
+                ))
+            })?;
+            Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+        }
+    };
+    let asked = asked.map(|version| version.strip_prefix('v').unwrap_or(version).to_owned());
+    let version = match (declared, asked) {
+        (Some(declared), Some(asked))
+            if declared.strip_prefix('v').unwrap_or(&declared) != asked =>
+        {
+            let message = format!(
+                "--version says {asked}, but the source of {} is {declared}",
+                app.name
+            );
+            return Err(CommandError::new(Exit::UNAPPROVED, message)
+                .hint("check out that version, or leave --version out"));
+        }
+        (Some(version), _) | (None, Some(version)) => version,
+        (None, None) => "0".to_owned(),
+    };
+    Version::new(version).map_err(|error| wrong(format!("the version of {}: {error}", app.name)))
+}
+
+/// An error in what is declared, without a place in a file of its own.
+pub fn declaration(error: impl std::fmt::Display) -> CommandError {
+    CommandError::new(Exit::DECLARATION, error)
+}
