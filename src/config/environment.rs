@@ -12,10 +12,12 @@ use super::node::Node;
 use super::notify::{self, Notification};
 use super::place::{Place, Sources};
 use super::problem::{ConfigErrors, Problem};
-use super::reader::{Reader, Session};
+use super::reader::Reader;
 use super::rollout::{self, Protect, Rollout};
 use super::scalar::Verbatim;
 use super::secret::{self, Secret, Secrets};
+use super::session::Session;
+use super::source;
 use super::template::Scope;
 use super::value::{Variables, variables};
 use super::word::{NamedFile, Text, Word};
@@ -146,7 +148,7 @@ pub(crate) fn decode(
     *session.scope.borrow_mut() = Scope::new(name.clone(), variables.clone());
     let rollout = reader.child("rollout", rollout::decode).unwrap_or_default();
     let ignored = reader.child("drift", |drift| {
-        drift.child("ignore", |ignore| Some(app::patterns(ignore)))
+        drift.child("ignore", |ignore| Some(source::patterns(ignore)))
     });
     let protect = reader
         .child("protect", rollout::decode_protect)

@@ -7,12 +7,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::app::{App, SourceOrigin};
+use super::app::App;
 use super::check::scopes;
 use super::environment::{Beside, Environment};
 use super::place::{SourceFile, Sources};
 use super::problem::Problem;
 use super::secret::Secrets;
+use super::source::SourceOrigin;
 use super::template::Scope;
 use super::word::{FileContent, NamedFile};
 

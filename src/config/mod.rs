@@ -10,6 +10,7 @@
 
 mod app;
 mod check;
+mod choice;
 pub mod discover;
 mod environment;
 mod files;
@@ -30,6 +31,8 @@ mod root;
 mod scalar;
 mod secret;
 mod secret_system;
+mod session;
+mod source;
 mod template;
 mod value;
 mod word;
@@ -42,7 +45,7 @@ use std::sync::Arc;
 
 use crate::model::names::EnvironmentName;
 
-pub use app::{App, Build, Keep, Manager, Owner, Source, SourceOrigin, VersionSource};
+pub use app::{App, Keep, Manager, Owner};
 pub use environment::{Assert, Environment};
 pub use host::{Elevation, Host, HostKey, Reach, SshTarget, expand_home};
 pub use notify::{Notification, NotificationTarget, NotifyOn};
@@ -56,6 +59,7 @@ pub use scalar::{
 };
 pub use secret::{Secret, SecretPort, SecretSource, SecretValue, Secrets};
 pub use secret_system::SystemSecrets;
+pub use source::{Build, Source, SourceOrigin, VersionSource};
 pub use template::{Rendered, Scope, TemplateError};
 pub use value::{Value, Variables};
 pub use word::{Claim, Claimed, Declaration, FileContent, NamedFile, Reference, Text, Word};
@@ -94,7 +98,7 @@ pub fn load(path: &Path, words: &[Word]) -> Result<Environment, ConfigErrors> {
         .map_or_else(|| path.to_owned(), Path::to_owned);
     let root = node::Node::of_environment(nodes);
 
-    let session = reader::Session::new(&sources);
+    let session = session::Session::new(&sources);
     let (mut environment, beside) = environment::decode(&root, name, absolute, words, &session);
     let read = session.problems.into_inner();
     if incomplete {

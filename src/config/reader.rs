@@ -4,50 +4,16 @@
 //! Every fault is noted with its place and reading goes on, so that all faults
 //! are found at once. Must not know any particular word.
 
-use std::cell::RefCell;
 use std::path::PathBuf;
 
 use crate::model::names::TreePath;
 
 use super::node::{Entry, Node, Scalar};
-use super::place::{Place, Sources};
+use super::place::Place;
 use super::problem::{Problem, nearest};
 use super::scalar::{FromScalar, Templating};
-use super::template::Scope;
+use super::session::Session;
 use super::word::{Claim, Claimed, FileContent, NamedFile, Reference, Text};
-
-/// What is gathered while a declaration is read.
-pub(crate) struct Session<'a> {
-    pub sources: &'a Sources,
-    pub problems: RefCell<Vec<Problem>>,
-    /// What quoted strings outside of declarations may use: the environment's own variables.
-    pub scope: RefCell<Scope>,
-    pub notes: RefCell<Notes>,
-}
-
-/// What a declaration says beside its body.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    pub texts: Vec<Text>,
-    pub claims: Vec<Claim>,
-    pub files: Vec<NamedFile>,
-    pub references: Vec<Reference>,
-}
-
-impl<'a> Session<'a> {
-    pub fn new(sources: &'a Sources) -> Self {
-        Self {
-            sources,
-            problems: RefCell::default(),
-            scope: RefCell::new(Scope::default()),
-            notes: RefCell::default(),
-        }
-    }
-
-    pub fn problem(&self, problem: Problem) {
-        self.problems.borrow_mut().push(problem);
-    }
-}
 
 /// A typed view of one node.
 ///

@@ -11,7 +11,8 @@ use crate::model::names::VariableName;
 use super::grammar::ITEM;
 use super::node::{Entry, Node, Scalar};
 use super::problem::Problem;
-use super::reader::{Reader, Session};
+use super::reader::Reader;
+use super::session::Session;
 
 /// The value of a variable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,29 +1,27 @@
 //! Templates: rendered strictly, with what one host of one app may know, and
 //! with an account of the secrets that went in.
 //!
-//! The one module that names `minijinja`. Must not know where a template came
+//! The one module, with `engine` below it, that names `minijinja`. Must not know where a template came
 //! from: the caller puts the place to an error.
+
+mod engine;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Enumerator, Object};
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
+use minijinja::ErrorKind;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::model::names::{AppName, EnvironmentName, HostName, VariableName};
 
+use self::engine::{SecretLookup, engine, engine_value};
 use super::place::{Place, SourceFile, Sources};
 use super::problem::{ConfigErrors, Problem, nearest};
 use super::secret::Secrets;
-use super::value::{Value, Variables};
-
-/// Instructions that one rendering may take: enough for any file, and an end to every loop.
-const FUEL: u64 = 5_000_000;
+use super::value::Variables;
 
 /// Everything that a template may name.
 #[derive(Debug, Clone, Default)]
@@ -157,10 +155,7 @@ impl Scope {
     /// # Errors
     /// The template is wrong, or names something that is not known.
     pub fn render(&self, template: &str) -> Result<Rendered, TemplateError> {
-        let lookup = Arc::new(SecretLookup {
-            secrets: Arc::clone(&self.secrets),
-            used: Mutex::default(),
-        });
+        let lookup = SecretLookup::new(Arc::clone(&self.secrets));
         let context = self.context(&lookup);
         let engine = engine();
         let compiled = engine
@@ -200,10 +195,7 @@ impl Scope {
     /// # Errors
     /// The expression is wrong, or names something that is not known.
     pub fn holds(&self, expression: &str) -> Result<bool, TemplateError> {
-        let lookup = Arc::new(SecretLookup {
-            secrets: Arc::default(),
-            used: Mutex::default(),
-        });
+        let lookup = SecretLookup::new(Arc::default());
         let engine = engine();
         let compiled = engine
             .compile_expression(expression)
@@ -426,75 +418,5 @@ impl Scope {
             range,
             help: Some(help),
         }
-    }
-}
-
-fn engine() -> Environment<'static> {
-    let mut engine = Environment::new();
-    engine.set_undefined_behavior(UndefinedBehavior::Strict);
-    engine.set_auto_escape_callback(|_| AutoEscape::None);
-    let mut syntax = SyntaxConfig::builder();
-    let syntax = syntax.keep_trailing_newline(true).build();
-    engine.set_syntax(syntax.expect("BUG: the engine's own delimiters are valid"));
-    engine.set_fuel(Some(FUEL));
-    engine.set_debug(true);
-    // It would print every value that the template could have, secrets among them.
-    engine.remove_global("debug");
-    engine
-}
-
-fn engine_value(value: &Value) -> minijinja::Value {
-    match value {
-        Value::Bool(yes) => (*yes).into(),
-        Value::Integer(number) => (*number).into(),
-        Value::Float(number) => (*number).into(),
-        Value::String(text) => text.as_str().into(),
-        Value::List(items) => items.iter().map(engine_value).collect(),
-        Value::Map(values) => {
-            let values: BTreeMap<String, minijinja::Value> = values
-                .iter()
-                .map(|(name, value)| (name.clone(), engine_value(value)))
-                .collect();
-            values.into()
-        }
-    }
-}
-
-/// What templates see as `secret`: it notes what is looked at and can't be listed.
-struct SecretLookup {
-    secrets: Arc<Secrets>,
-    used: Mutex<BTreeSet<VariableName>>,
-}
-
-impl SecretLookup {
-    fn take_used(&self) -> BTreeSet<VariableName> {
-        std::mem::take(&mut self.used.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl fmt::Debug for SecretLookup {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("secrets")
-    }
-}
-
-impl Object for SecretLookup {
-    fn get_value(self: &Arc<Self>, key: &minijinja::Value) -> Option<minijinja::Value> {
-        let name = VariableName::new(key.as_str()?).ok()?;
-        let value = self.secrets.get(&name)?;
-        let value = minijinja::Value::from(value.expose());
-        self.used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name);
-        Some(value)
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::NonEnumerable
-    }
-
-    fn render(self: &Arc<Self>, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Err(fmt::Error)
     }
 }
