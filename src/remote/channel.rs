@@ -186,6 +186,13 @@ impl Channel {
         self.inbox.stderr()
     }
 
+    /// What the command says on its standard error, readable for as long as anybody wants, whatever
+    /// became of the stream by then.
+    pub fn last_words(&self) -> Arc<dyn Fn() -> String + Send + Sync> {
+        let inbox = self.inbox.clone();
+        Arc::new(move || inbox.stderr())
+    }
+
     /// Waits for the command's end; its input stays open and its output is kept for reading.
     ///
     /// May be called again, with the same answer.
