@@ -13,54 +13,8 @@ use crate::step::run::declare::TaskDeclaration;
 use crate::step::sync::declare::{FileDeclaration, RenderDeclaration, SharedDeclaration};
 use crate::step::verify::declare::{GateDeclaration, VerifyDeclaration};
 
-const EXAMPLE: &str = r#"
-vars { port 8000; }
-secret "cytube_password" env="CYTUBEBOT_PROD_PASSWORD"
-host "here" local=#true
-app "rosey-bot" {
-    root "/opt/rosey-bot"
-    source "../bot"
-    shared { dir "data" "logs"; file "local.env" seed="local.env.example"; }
-    render "config.json" from="config.json.j2" mode="0640"
-    file "/etc/nginx/sites-enabled/bot" from="nginx.conf.j2" mode="0644"
-    task "dependencies" {
-        run "python3 -m venv .venv && .venv/bin/pip install --quiet -r requirements.txt"
-        inputs "requirements.txt"
-        output ".venv"
-        user "rosey"
-        timeout "5m"
-    }
-    task "migrate" once=#true { run "bin/migrate up"; undo "bin/migrate down"; inputs "migrations/"; }
-    backup {
-        sqlite "data/rosey.db"
-        path "data/quotes"
-        restore "undo"
-    }
-    service "rosey-bot" {
-        unit "systemd/rosey-bot.service"
-        env PORT="{{ port }}" TOKEN="{{ secret.cytube_password }}"
-        restart "on-change"
-        start-timeout "30s"
-    }
-    service "nginx" external=#true { restart "reload"; uses "/etc/nginx/sites-enabled/bot"; }
-    verify {
-        within "60s"
-        stable "3s"
-        process "rosey-bot"
-        http "http://127.0.0.1:{{ port }}/api/health" {
-            status 200
-            json "status" "running"
-            json "connected" #true
-            json "version" "{{ version }}"
-            p95 "500ms" samples=10
-            error-rate "1%" errors="errors" of="requests"
-        }
-        tcp "127.0.0.1:4222"
-        sqlite "data/rosey.db"
-        command "smoke" run="bin/smoke" timeout="10s"
-    }
-}
-"#;
+/// The declaration that the contract shows, word for word.
+const EXAMPLE: &str = include_str!("contract.kdl");
 
 fn project(text: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -70,6 +24,8 @@ fn project(text: &str) -> tempfile::TempDir {
         std::fs::write(path, text).unwrap();
     };
     write("environments/prod.kdl", text);
+    write("environments/common/bot.kdl", "vars { colour \"red\"; }\n");
+    write("bot/VERSION", "1.4.2\n");
     write("bot/local.env.example", "");
     write(
         "bot/config.json.j2",
@@ -271,7 +227,7 @@ app "bot" {
        ·                                                   ╰── not there
      8 │     render "config.json" from="confg.json.j2" mode=640
        ╰────
-      help: known here: config.json.j2, local.env.example, nginx.conf.j2
+      help: known here: VERSION, config.json.j2, local.env.example, nginx.conf.j2
 
     Error:
       × config.json of the release is declared twice in the app `bot`
