@@ -1,0 +1,225 @@
+//! The end of a run in two rounds: everybody is ready, then everybody commits.
+
+use std::collections::BTreeSet;
+
+use super::ask::AskError;
+use super::conduct::{Conduct, Interruption, failure, unpanicked};
+use super::decide::End;
+use super::ending::MemberEnd;
+use super::progress::Member;
+use crate::helper::protocol::Marks;
+use crate::model::{EventKind, Generation, Ledger, StepId};
+
+/// What a host that was lost after it had been ready is like.
+const UNCONFIRMED: &str = "it was ready, so it may stay new without having committed; the next apply, rollback or heal settles that";
+
+impl Conduct {
+    /// Both rounds with everybody who takes part; or how the run ends instead.
+    pub(super) async fn rounds(&mut self) -> Result<(), End> {
+        loop {
+            let members = self.taking_part();
+            let last = self.tracked().waves().last().copied();
+            let wave = last.map_or_else(BTreeSet::new, |last| self.tracked().members_of(last));
+            let Err(interruption) = self.make_ready(&members).await else {
+                self.commit(&members).await;
+                return Ok(());
+            };
+            if let Some(end) = self.weigh(interruption, &wave).await {
+                return Err(end);
+            }
+        }
+    }
+
+    /// The first round. From its answer on a host keeps the new state if the controller is lost.
+    async fn make_ready(&mut self, members: &BTreeSet<Member>) -> Result<(), Interruption> {
+        let asked = members.difference(&self.ready).cloned().collect();
+        let mut set = self.on_each(&asked, |member, connection| {
+            let (run, app) = (self.run.id.clone(), member.app.clone());
+            async move { connection.ready(run, app).await }
+        });
+        let mut failures = Vec::new();
+        loop {
+            let joined = tokio::select! {
+                joined = set.join_next() => joined,
+                signal = self.cancelling.wanted() => return Err(Interruption::Cancelled(signal)),
+            };
+            match joined.map(unpanicked) {
+                Some((member, Ok(()))) => drop(self.ready.insert(member)),
+                Some((member, Err(error))) => failures.push(failure(&member, &error)),
+                None if failures.is_empty() => return Ok(()),
+                None => return Err(Interruption::Failed(failures)),
+            }
+        }
+    }
+
+    /// Both rounds for those that stay new in a run that failed. There is no way back for the
+    /// run from here, so a further cancel is of no use any more.
+    pub(super) async fn keep(&mut self, members: &BTreeSet<Member>) {
+        let asked = members.difference(&self.ready).cloned().collect();
+        let mut set = self.on_each(&asked, |member, connection| {
+            let (run, app) = (self.run.id.clone(), member.app.clone());
+            async move { connection.ready(run, app).await }
+        });
+        let mut kept = members.clone();
+        while let Some(joined) = set.join_next().await {
+            let (member, ready) = unpanicked(joined);
+            if let Err(error) = ready {
+                kept.remove(&member);
+                self.stuck(
+                    &member,
+                    format!("{member} is new, and isn't ready to stay so: {error}"),
+                );
+            }
+        }
+        self.commit(&kept).await;
+    }
+
+    /// Those that can be neither old nor new: their guards are told to leave them as they are.
+    pub(super) async fn stand(&mut self, members: &BTreeSet<Member>) {
+        let past = self.tracked().past_return().cloned();
+        let mut set = self.on_each(members, |member, connection| {
+            let (run, app) = (self.run.id.clone(), member.app.clone());
+            async move { connection.ready(run, app).await }
+        });
+        while let Some(joined) = set.join_next().await {
+            let (member, ready) = unpanicked(joined);
+            let mut problems = vec![standing(&member, past.as_ref())];
+            problems.extend(ready.err().map(|error| error.to_string()));
+            self.ends.insert(member, MemberEnd::Stuck { problems });
+        }
+    }
+
+    /// The second round. Where nobody has committed and all refuse, everybody goes back; else there
+    /// is only forward.
+    async fn commit(&mut self, members: &BTreeSet<Member>) {
+        let mut set = self.on_each(members, |member, connection| {
+            let (run, app) = (self.run.id.clone(), member.app.clone());
+            let (generation, marks) = self.committed(member);
+            async move { connection.commit(run, app, generation, marks).await }
+        });
+        let mut answers = Vec::new();
+        while let Some(joined) = set.join_next().await {
+            answers.push(unpanicked(joined));
+        }
+        let refused = |answer: &Result<Ledger, AskError>| {
+            answer.as_ref().is_err_and(|error| !error.is_lost())
+        };
+        if !answers.is_empty() && answers.iter().all(|(_, answer)| refused(answer)) {
+            let failures = answers.iter().filter_map(|(member, answer)| {
+                let error = answer.as_ref().err()?;
+                Some(failure(member, error))
+            });
+            let failures = failures.collect();
+            // Nobody has committed, so this ends with everybody old, if the plan allows it.
+            if let Some(end) = self.weigh(Interruption::Failed(failures), members).await {
+                let reason = "no host could commit";
+                self.go_back(&end.back, reason, end.keep.is_empty()).await;
+                for member in end.keep.union(&end.stand) {
+                    self.stuck(member, format!("{member} is new and could not commit"));
+                }
+            }
+            return;
+        }
+        let mut hosts = BTreeSet::new();
+        let mut number = None;
+        for (member, answer) in answers {
+            match answer {
+                Ok(ledger) if self.shows_run(&ledger) => {
+                    number = number.max(ledger.current().map(|current| current.number));
+                    hosts.insert(member.host.clone());
+                    self.ends.insert(member, MemberEnd::Committed);
+                }
+                Ok(_) => self.stuck(
+                    &member,
+                    format!("{member} says that it has committed, and its ledger doesn't show it"),
+                ),
+                Err(error) => self.stuck(&member, format!("{error}; {UNCONFIRMED}")),
+            }
+        }
+        if let Some(generation) = number {
+            let hosts = hosts.into_iter().collect();
+            self.events.emit(EventKind::Committed { generation, hosts });
+        }
+        self.after_commit().await;
+    }
+
+    /// The generation as it is committed, and what else changes in the ledger.
+    fn committed(&self, member: &Member) -> (Generation, Marks) {
+        let part = self.part(member);
+        let generation = Generation {
+            at: self.events.now(),
+            verified: true,
+            ..part.generation.clone()
+        };
+        let mut marks = part.marks.clone();
+        // A verdict on one host holds on every host of the run.
+        marks.hold.extend(self.hold(member));
+        (generation, marks)
+    }
+
+    pub(super) fn shows_run(&self, ledger: &Ledger) -> bool {
+        let current = ledger.current().and_then(|current| current.run.as_ref());
+        current == Some(&self.run.id)
+    }
+
+    /// Pruning, and forgetting what goes for good. What can't be removed harms nothing but space.
+    async fn after_commit(&mut self) {
+        let committed = self
+            .ends
+            .iter()
+            .filter(|(_, end)| **end == MemberEnd::Committed);
+        let members: BTreeSet<Member> = committed.map(|(member, _)| member.clone()).collect();
+        let mut set = self.on_each(&members, |member, connection| {
+            let (run, app) = (self.run.id.clone(), member.app.clone());
+            let part = self.part(member);
+            let (forget, releases, backups) = (part.forget, part.releases, part.backups);
+            async move {
+                match forget {
+                    Some(forget) => {
+                        connection.forget(run, app, forget.data).await?;
+                        Ok((0, 0))
+                    }
+                    None => connection.prune(run, app, releases, backups).await,
+                }
+            }
+        });
+        while let Some(joined) = set.join_next().await {
+            let (member, pruned) = unpanicked(joined);
+            match pruned {
+                Ok((0, _)) => {}
+                Ok((count, bytes)) => self.events.emit(EventKind::Pruned {
+                    host: member.host,
+                    app: member.app,
+                    count,
+                    bytes,
+                }),
+                Err(error) if self.part(&member).forget.is_some() => {
+                    self.stuck(
+                        &member,
+                        format!("{member} was removed but for rosey's own: {error}"),
+                    );
+                }
+                Err(error) => {
+                    let text = format!("{member}: nothing was pruned: {error}");
+                    self.events.note(Some(&member.host), text);
+                }
+            }
+        }
+    }
+
+    pub(super) fn stuck(&mut self, member: &Member, problem: String) {
+        let end = MemberEnd::Stuck {
+            problems: vec![problem],
+        };
+        self.ends.insert(member.clone(), end);
+    }
+}
+
+fn standing(member: &Member, past: Option<&StepId>) -> String {
+    match past {
+        Some(step) => format!(
+            "{member} stands where it stopped, between old and new: {step} can't be taken back, and what was there before can't live with it"
+        ),
+        None => format!("{member} stands where it stopped, between old and new"),
+    }
+}
