@@ -1,0 +1,341 @@
+//! What a command would do: the hosts as they were read, and the plan from there to what is wanted.
+//!
+//! Every command that plans goes this way: [`survey`] what hosts know of the apps, say what is
+//! [`Wanted`] of each, then [`Prospect::of`] reads the resources and plans. Nothing is changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use thiserror::Error;
+
+use super::ask::{AskError, Surveyed};
+use super::progress::Member;
+use super::run::Fleet;
+use crate::content::{Manifest, PathChange};
+use crate::helper::protocol::{AppAddress, ObserveApp, RegistryEntry, SecretBytes, SurveyedApp};
+use crate::model::{Digest, Finding, Gates, HostName, Plan, Resource, ResourceId, State, Wave};
+use crate::plan::{Attendant, PlanError, PlanInput, plan, states};
+use crate::step::backup::desire as backup;
+use crate::step::kind::Kind;
+use crate::step::verify::desire as verify;
+
+/// What hosts know of apps.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// Each app on each host.
+    pub members: BTreeMap<Member, SurveyedApp>,
+    /// Sealed digests by host and label.
+    pub sealed: BTreeMap<HostName, BTreeMap<String, Digest>>,
+    /// All that the hosts' registries know.
+    pub registry: BTreeMap<HostName, Vec<RegistryEntry>>,
+}
+
+/// Asks every host what it knows of its apps, all at once. `seal` holds, by host, bytes that hold a
+/// secret and are to be known by the host's own digests.
+///
+/// # Errors
+/// Every host that is out of reach or refuses.
+pub async fn survey(
+    fleet: &Fleet,
+    addresses: &BTreeMap<Member, AppAddress>,
+    mut seal: BTreeMap<HostName, BTreeMap<String, SecretBytes>>,
+) -> Result<Survey, Vec<AskError>> {
+    let mut asked = Vec::new();
+    for (host, connection) in fleet {
+        let of_host: Vec<_> = addresses
+            .iter()
+            .filter(|(member, _)| member.host == *host)
+            .collect();
+        let apps = of_host
+            .iter()
+            .map(|(_, address)| (*address).clone())
+            .collect();
+        let members: Vec<_> = of_host
+            .into_iter()
+            .map(|(member, _)| member.clone())
+            .collect();
+        let secrets = seal.remove(host).unwrap_or_default();
+        let connection = connection.clone();
+        asked.push(tokio::spawn(async move {
+            (members, connection.survey(apps, secrets).await)
+        }));
+    }
+    let mut survey = Survey::default();
+    let mut errors = Vec::new();
+    for answer in asked {
+        let Ok((members, answer)) = answer.await else {
+            continue;
+        };
+        match answer {
+            Ok(Surveyed {
+                apps,
+                sealed,
+                registry,
+            }) => {
+                if let Some(member) = members.first() {
+                    survey.sealed.insert(member.host.clone(), sealed);
+                    survey.registry.insert(member.host.clone(), registry);
+                }
+                survey.members.extend(members.into_iter().zip(apps));
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        Ok(survey)
+    } else {
+        Err(errors)
+    }
+}
+
+/// What is wanted of one app on one host.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Its resources.
+    pub state: State,
+    /// Its gates.
+    pub gates: Gates,
+    /// What accompanies changes beside the gates and the backup of what stands.
+    pub attendants: Vec<Attendant>,
+    /// Manifests of wanted trees that the host may not know.
+    pub manifests: BTreeMap<String, Manifest>,
+    /// Bytes that it would bring at most.
+    pub incoming: u64,
+    /// Whether nothing that is retained stays: for a remove.
+    pub for_good: bool,
+}
+
+/// What was read of one app on one host, and what is wanted of it.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// What is wanted.
+    pub wanted: Wanted,
+    /// How everything is.
+    pub actual: State,
+    /// How everything should be.
+    pub to: State,
+}
+
+/// The hosts as they are, and the plan.
+#[derive(Debug, Clone)]
+pub struct Prospect {
+    /// Each app on each host.
+    pub members: BTreeMap<Member, Seen>,
+    /// From what is to what is wanted.
+    pub plan: Plan,
+    /// The way back from what is wanted to what is.
+    pub undo: Plan,
+    /// What was found beside the differences.
+    pub findings: Vec<Finding>,
+    /// Paths inside resources that differ from what is known of them.
+    pub changes: BTreeMap<ResourceId, Vec<PathChange>>,
+}
+
+/// Why there is no prospect.
+#[derive(Debug, Error)]
+pub enum ProspectError {
+    /// Hosts that are out of reach or refuse.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Hosts(Vec<AskError>),
+    /// What is wanted contradicts itself.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
+/// What a prospect is made of.
+pub struct Look<'a> {
+    /// The hosts.
+    pub fleet: &'a Fleet,
+    /// The apps on them.
+    pub addresses: &'a BTreeMap<Member, AppAddress>,
+    /// What the hosts know.
+    pub survey: &'a Survey,
+    /// The wave of each host.
+    pub waves: &'a BTreeMap<HostName, Wave>,
+    /// Everything that is known of kinds.
+    pub kinds: &'a [&'a dyn Kind],
+    /// Whether to look for what would make an apply fail.
+    pub findings: bool,
+}
+
+impl Prospect {
+    /// Reads the resources of all members and plans.
+    ///
+    /// # Errors
+    /// See [`ProspectError`].
+    pub async fn of(
+        look: &Look<'_>,
+        wanted: BTreeMap<Member, Wanted>,
+    ) -> Result<Self, ProspectError> {
+        let observed = observe(look, &wanted).await.map_err(ProspectError::Hosts)?;
+        let mut members = BTreeMap::new();
+        let mut findings = BTreeSet::new();
+        let mut changes = BTreeMap::new();
+        let (mut from, mut to) = (State::default(), State::default());
+        let mut attendants = Vec::new();
+        let mut undo_attendants = Vec::new();
+        for (member, wanted) in wanted {
+            let Some(seen) = observed.get(&member) else {
+                continue;
+            };
+            let last = last_applied(look.survey, &member);
+            let to_be = if wanted.for_good {
+                wanted.state.clone()
+            } else {
+                states::to_be(&wanted.state, &seen.actual, &last.state, look.kinds)?
+            };
+            attendants.extend(accompanying(
+                &member,
+                &wanted.gates,
+                &wanted.attendants,
+                &last,
+            ));
+            undo_attendants.extend(accompanying(
+                &member,
+                &last.gates,
+                &[],
+                &LastApplied::default(),
+            ));
+            findings.extend(seen.findings.iter().cloned());
+            changes.extend(seen.changes.iter().cloned());
+            from.extend(seen.actual.clone());
+            to.extend(to_be.clone());
+            members.insert(
+                member,
+                Seen {
+                    wanted,
+                    actual: seen.actual.clone(),
+                    to: to_be,
+                },
+            );
+        }
+        let (kinds, waves) = (look.kinds, look.waves);
+        let forward = PlanInput {
+            from: &from,
+            to: &to,
+            kinds,
+            attendants: &attendants,
+            waves,
+        };
+        let forward = plan(&forward)?;
+        // The way back is taken by all hosts at once.
+        let waves = &BTreeMap::new();
+        let attendants = &undo_attendants;
+        let back = plan(&PlanInput {
+            from: &to,
+            to: &from,
+            kinds,
+            attendants,
+            waves,
+        })?;
+        let findings = findings.into_iter().collect();
+        Ok(Self {
+            members,
+            plan: forward,
+            undo: back,
+            findings,
+            changes,
+        })
+    }
+}
+
+/// The generation that stands, as far as plans need it.
+#[derive(Debug, Clone, Default)]
+pub struct LastApplied {
+    /// Its state; empty before the first apply.
+    pub state: State,
+    /// Its gates.
+    pub gates: Gates,
+    /// What its backups cover.
+    pub backup: Option<Resource>,
+}
+
+/// The generation of a member that stands.
+#[must_use]
+pub fn last_applied(survey: &Survey, member: &Member) -> LastApplied {
+    let ledger = survey
+        .members
+        .get(member)
+        .and_then(|app| app.ledger.as_ref());
+    match ledger.and_then(crate::model::Ledger::current) {
+        Some(generation) => LastApplied {
+            state: generation.state.clone(),
+            gates: generation.gates.clone(),
+            backup: generation.backup.clone(),
+        },
+        None => LastApplied::default(),
+    }
+}
+
+/// The attendants of a member's changes: its gates after, and before them the backup that is
+/// wanted, else the one of what stands.
+fn accompanying(
+    member: &Member,
+    gates: &Gates,
+    wanted: &[Attendant],
+    standing: &LastApplied,
+) -> Vec<Attendant> {
+    let mut attendants = wanted.to_vec();
+    let has = |kind| {
+        attendants
+            .iter()
+            .any(|attendant: &Attendant| attendant.resource.kind == kind)
+    };
+    let id = |kind| ResourceId {
+        host: member.host.clone(),
+        app: member.app.clone(),
+        kind,
+        name: member.app.to_string(),
+    };
+    let (no_gates, no_backup) = (!has(verify::GATES), !has(backup::BACKUP));
+    if no_gates && !gates.gates.is_empty() {
+        attendants.push(verify::attendant(id(verify::GATES), gates));
+    }
+    if let Some(covered) = standing.backup.as_ref().filter(|_| no_backup) {
+        attendants.push(backup::attendant(id(backup::BACKUP), covered.clone()));
+    }
+    attendants
+}
+
+async fn observe(
+    look: &Look<'_>,
+    wanted: &BTreeMap<Member, Wanted>,
+) -> Result<BTreeMap<Member, crate::helper::protocol::ObservedApp>, Vec<AskError>> {
+    let mut asked = Vec::new();
+    for (host, connection) in look.fleet {
+        let mut members = Vec::new();
+        let mut apps = Vec::new();
+        for (member, wanted) in wanted.iter().filter(|(member, _)| member.host == *host) {
+            let Some(address) = look.addresses.get(member) else {
+                continue;
+            };
+            members.push(member.clone());
+            apps.push(ObserveApp {
+                app: address.clone(),
+                wanted: wanted.state.clone(),
+                manifests: wanted.manifests.clone(),
+                findings: look.findings,
+                incoming: wanted.incoming,
+            });
+        }
+        let connection = connection.clone();
+        asked.push(tokio::spawn(async move {
+            (members, connection.observe(apps).await)
+        }));
+    }
+    let mut observed = BTreeMap::new();
+    let mut errors = Vec::new();
+    for answer in asked {
+        let Ok((members, answer)) = answer.await else {
+            continue;
+        };
+        match answer {
+            Ok(apps) => observed.extend(members.into_iter().zip(apps)),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        Ok(observed)
+    } else {
+        Err(errors)
+    }
+}
