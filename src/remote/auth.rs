@@ -13,6 +13,7 @@ use russh::client::{AuthResult, Handle};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::{Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
+use russh::{AgentAuthError, Signer};
 use tokio::net::UnixStream;
 use zeroize::Zeroizing;
 
@@ -47,7 +48,11 @@ enum Candidate {
         key: Arc<PrivateKey>,
         certificate: Option<Certificate>,
     },
-    Agent(AgentIdentity),
+    Agent {
+        identity: AgentIdentity,
+        /// Lies in a file, while the agent holds only the plain key.
+        certificate: Option<Box<Certificate>>,
+    },
     Encrypted {
         path: PathBuf,
         text: Arc<Zeroizing<String>>,
@@ -155,7 +160,10 @@ impl Login<'_> {
                     });
                 }
                 _ if !in_agent.is_empty() => {
-                    first.extend(in_agent.into_iter().map(Candidate::Agent));
+                    first.extend(in_agent.into_iter().map(|identity| Candidate::Agent {
+                        identity,
+                        certificate: certificate.clone().map(Box::new),
+                    }));
                 }
                 KeyContent::Encrypted { text, .. } => {
                     last.push(Candidate::Encrypted {
@@ -173,7 +181,10 @@ impl Login<'_> {
             }
         }
         if !self.to.identities_only {
-            first.extend(held.into_iter().map(Candidate::Agent));
+            first.extend(held.into_iter().map(|identity| Candidate::Agent {
+                identity,
+                certificate: None,
+            }));
         }
         if first.is_empty() && last.is_empty() && !missing_defaults.is_empty() {
             self.note(
@@ -226,7 +237,21 @@ impl Login<'_> {
                 key,
                 certificate,
             } => self.offer_key(&path, key, certificate).await,
-            Candidate::Agent(identity) => self.offer_agent(identity).await,
+            Candidate::Agent {
+                identity,
+                certificate,
+            } => {
+                if let (Some(certificate), AgentIdentity::PublicKey { key, .. }) =
+                    (certificate, &identity)
+                {
+                    let key = key.clone();
+                    let offered = self.offer_certificate_by_agent(*certificate, key).await;
+                    if offered != Offered::Refused {
+                        return offered;
+                    }
+                }
+                self.offer_agent(identity).await
+            }
             Candidate::Encrypted {
                 path,
                 text,
@@ -309,6 +334,29 @@ impl Login<'_> {
         self.judge(what, sent.map(|r| r.map_err(|e| e.to_string())))
     }
 
+    /// The certificate comes from a file, the signature from the agent's plain key.
+    async fn offer_certificate_by_agent(
+        &mut self,
+        certificate: Certificate,
+        key: PublicKey,
+    ) -> Offered {
+        let user = self.to.user.clone();
+        let hash = self.hash_for(&key).await;
+        let Some(agent) = &mut self.agent else {
+            return Offered::Refused;
+        };
+        let what = format!(
+            "certificate \"{}\" with its key in the agent",
+            certificate.key_id()
+        );
+        let mut signer = PlainKeySigner { agent, key };
+        let sent = self
+            .handle
+            .authenticate_certificate_with(user, certificate, hash, &mut signer);
+        let sent = tokio::time::timeout(OFFER_PATIENCE, sent).await;
+        self.judge(what, sent.map(|r| r.map_err(|e| e.to_string())))
+    }
+
     /// RSA keys sign with the hash that the server prefers; others have no choice.
     async fn hash_for(&mut self, key: &PublicKey) -> Option<HashAlg> {
         if !key.algorithm().is_rsa() {
@@ -371,6 +419,26 @@ impl Login<'_> {
         };
         self.note(what, result);
         offered
+    }
+}
+
+/// Signs for a certificate with the key that it certifies, which is all that the agent knows.
+struct PlainKeySigner<'a> {
+    agent: &'a mut Agent,
+    key: PublicKey,
+}
+
+impl Signer for PlainKeySigner<'_> {
+    type Error = AgentAuthError;
+
+    async fn auth_sign(
+        &mut self,
+        _: &AgentIdentity,
+        hash: Option<HashAlg>,
+        to_sign: Vec<u8>,
+    ) -> Result<Vec<u8>, AgentAuthError> {
+        let identity = AgentIdentity::from(self.key.clone());
+        Ok(self.agent.sign_request(&identity, hash, to_sign).await?)
     }
 }
 

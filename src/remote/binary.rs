@@ -7,7 +7,6 @@ use std::sync::Arc;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use sha2::Sha256;
 use tokio::sync::OnceCell;
 
 use super::elf::{Elf, ElfError, Machine};
@@ -38,7 +37,6 @@ pub struct HelperBinary {
     pub path: PathBuf,
     /// By it the helper is known on every host.
     pub digest: Digest,
-    pub(crate) sha256: String,
     pub size: u64,
     pub elf: Elf,
     cache: Option<PathBuf>,
@@ -54,8 +52,8 @@ pub enum HelperBinaryError {
         #[source]
         source: io::Error,
     },
-    #[error("use {path} as helper: {source}", path = .path.display())]
-    NotAProgram { path: PathBuf, source: ElfError },
+    #[error("use {path} as helper: {fault}", path = .path.display())]
+    NotAProgram { path: PathBuf, fault: ElfError },
     #[error(
         "use {path} as helper on {host}: it isn't linked statically, so it needs this machine's libraries. \
          Build rosey as its repository does (cargo build in it sets target-feature=+crt-static), or name a \
@@ -175,13 +173,12 @@ impl HelperBinary {
             path: path.clone(),
             source,
         })?;
-        let elf = Elf::read(&bytes).map_err(|source| HelperBinaryError::NotAProgram {
+        let elf = Elf::read(&bytes).map_err(|fault| HelperBinaryError::NotAProgram {
             path: path.clone(),
-            source,
+            fault,
         })?;
         Ok(Self {
             digest: Digest::of(&bytes),
-            sha256: hex(&<Sha256 as sha2::Digest>::digest(&bytes)),
             size: bytes.len() as u64,
             path,
             elf,
@@ -261,10 +258,6 @@ fn keep(file: &Path, packed: &[u8]) -> io::Result<()> {
         std::fs::remove_file(&part).ok();
     }
     written
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

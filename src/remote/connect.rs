@@ -23,12 +23,12 @@ pub enum ConnectError {
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     #[error(
-        "look up {host}: {source}. Check the address \"{name}\" in the declaration, or try: getent ahosts {name}"
+        "look up {host}: {cause}. Check the address \"{name}\" in the declaration, or try: getent ahosts {name}"
     )]
     Lookup {
         host: String,
         name: String,
-        source: LookupError,
+        cause: LookupError,
     },
     #[error(
         "reach {host} at {place}: nothing listens there. Check the port, and on the server: systemctl status ssh"
@@ -43,11 +43,11 @@ pub enum ConnectError {
         place: String,
         patience: Duration,
     },
-    #[error("reach {host} at {place}: {source}. Check the network between here and there")]
+    #[error("reach {host} at {place}: {cause}. Check the network between here and there")]
     Network {
         host: String,
         place: String,
-        source: io::Error,
+        cause: io::Error,
     },
     #[error(
         "reach {host} at {place}: it takes the connection and then says nothing for {} s. \
@@ -118,7 +118,7 @@ impl ConnectError {
             | Self::Network { .. }
             | Self::Silent { .. }
             | Self::HungUp { .. } => true,
-            Self::Lookup { source, .. } => matches!(source, LookupError::Silent(_)),
+            Self::Lookup { cause, .. } => matches!(cause, LookupError::Silent(_)),
             Self::Jump { temporary, .. } => *temporary,
             Self::Resolve(_)
             | Self::NothingInCommon { .. }
@@ -130,6 +130,7 @@ impl ConnectError {
 
 /// A logged-in connection, and those it goes through.
 pub(crate) struct Connection {
+    host: String,
     pub(crate) handle: Handle<Client>,
     pub(crate) learnt: Learnt,
     quick: Option<QuickAck>,
@@ -225,6 +226,7 @@ async fn open(
         });
     }
     Ok(Arc::new(Connection {
+        host: to.name.clone(),
         handle,
         learnt,
         quick,
@@ -254,48 +256,40 @@ async fn start(
 async fn dial(to: &Destination) -> Result<(Wire, QuickAck), ConnectError> {
     let patience = to.connect_timeout;
     let (host, place) = (to.name.clone(), to.place());
-    let addresses = lookup::addresses(&to.address, patience)
-        .await
-        .map_err(|source| ConnectError::Lookup {
-            host: host.clone(),
-            name: to.address.clone(),
-            source,
-        })?;
-    match tokio::time::timeout(patience, Wire::connect(&addresses, to.port)).await {
-        Ok(Ok(wire)) => Ok(wire),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            Err(ConnectError::NotListening { host, place })
+    let addresses = match lookup::addresses(&to.address, patience).await {
+        Ok(addresses) => addresses,
+        Err(cause) => {
+            let name = to.address.clone();
+            return Err(ConnectError::Lookup { host, name, cause });
         }
-        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Err(ConnectError::NoAnswer {
+    };
+    let failed = match Wire::connect(&addresses, to.port, patience).await {
+        Ok(wire) => return Ok(wire),
+        Err(cause) => cause,
+    };
+    Err(match failed.kind() {
+        io::ErrorKind::ConnectionRefused => ConnectError::NotListening { host, place },
+        io::ErrorKind::TimedOut => ConnectError::NoAnswer {
             host,
             place,
             patience,
-        }),
-        Ok(Err(source)) => Err(ConnectError::Network {
+        },
+        _ => ConnectError::Network {
             host,
             place,
-            source,
-        }),
-        Err(_) => Err(ConnectError::NoAnswer {
-            host,
-            place,
-            patience,
-        }),
-    }
+            cause: failed,
+        },
+    })
 }
 
 async fn jump_channel(
     to: &Destination,
     jump: &Connection,
 ) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static, ConnectError> {
-    let name = to
-        .jumps
-        .last()
-        .map_or("the jump host", |hop| hop.name.as_str());
     let failed = |reason: String, temporary| ConnectError::Jump {
         host: to.name.clone(),
         place: to.place(),
-        jump: name.to_owned(),
+        jump: jump.host.clone(),
         reason,
         temporary,
     };

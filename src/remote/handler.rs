@@ -10,6 +10,7 @@ use russh::keys::PublicKeyOrCertificate;
 use russh::{Channel, Error};
 
 use super::host_key::{HostKey, HostKeyCheck, HostKeyError};
+use super::printable::printable;
 
 /// What is done with the key that a server shows.
 pub(crate) enum KeyPolicy {
@@ -45,7 +46,7 @@ impl Learnt {
 
     /// Why the connection ended, in the server's words or the library's.
     pub(crate) fn ended(&self) -> Option<String> {
-        self.with(|facts| facts.ended.clone())
+        self.with(|facts| facts.ended.as_deref().map(printable))
     }
 }
 

@@ -15,6 +15,7 @@ use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey, PublicKeyOrCertificate};
 
 use super::known_hosts::{HostNames, KnownHosts, Line, Place, UnreadableKnownHosts};
+use super::printable::printable;
 use super::quote::quote;
 use super::target::Destination;
 
@@ -304,7 +305,7 @@ impl HostKeyCheck {
             Err(HostKeyError::Certificate {
                 host: self.host.clone(),
                 place: self.place.clone(),
-                key_id: certificate.key_id().to_owned(),
+                key_id: printable(certificate.key_id()),
                 authority_at: authority.place.clone(),
                 reason: Box::new(reason),
             })
@@ -371,7 +372,7 @@ fn certificate_fault(
         return Some(CertificateFault::Signature);
     }
     if let Some(option) = certificate.critical_options().keys().next() {
-        return Some(CertificateFault::CriticalOption(option.clone()));
+        return Some(CertificateFault::CriticalOption(printable(option)));
     }
     let principals = certificate.valid_principals();
     if principals.is_empty() {
@@ -386,7 +387,7 @@ fn certificate_fault(
     }
     Some(CertificateFault::Principal {
         wanted: host.to_owned(),
-        listed: principals.to_vec(),
+        listed: principals.iter().map(|p| printable(p)).collect(),
     })
 }
 

@@ -30,10 +30,13 @@ pub(crate) async fn addresses(name: &str, patience: Duration) -> Result<Vec<IpAd
     if name.eq_ignore_ascii_case("localhost") {
         return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
     }
+    // It would be taken for an option, and no host is called so.
+    if name.starts_with('-') {
+        return Err(LookupError::Unknown);
+    }
     let mut command = Command::new("getent");
     command
         .arg("ahosts")
-        .arg("--")
         .arg(name)
         .stdin(Stdio::null())
         .kill_on_drop(true);

@@ -19,6 +19,7 @@ mod keys;
 mod known_hosts;
 mod lookup;
 mod pattern;
+mod printable;
 mod quote;
 mod resolve;
 mod session;

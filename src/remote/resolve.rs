@@ -152,20 +152,23 @@ async fn settings(target: &Target, around: &Surroundings) -> Result<HostSettings
             address: address.clone(),
         });
     }
-    match &around.ssh_program {
-        Some(program) => ask_ssh(program.clone(), target, around).await,
-        None => {
-            let default = around.home.join(".ssh/config");
-            let file = around.ssh_config.as_ref().unwrap_or(&default);
-            let source = |source| ResolveError::Config {
-                host: target.name.clone(),
-                source,
-            };
-            let mut settings = ssh_config::read(file, &around.home, address).map_err(source)?;
-            expand_tokens(target, &mut settings, around)?;
-            Ok(settings)
+    if let Some(program) = &around.ssh_program {
+        match ask_ssh(program.clone(), target, around).await {
+            // Not installed here: then our own reader must do.
+            Err(ResolveError::Program { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound => {}
+            answered => return answered,
         }
     }
+    let default = around.home.join(".ssh/config");
+    let file = around.ssh_config.as_ref().unwrap_or(&default);
+    let source = |source| ResolveError::Config {
+        host: target.name.clone(),
+        source,
+    };
+    let mut settings = ssh_config::read(file, &around.home, address).map_err(source)?;
+    expand_tokens(target, &mut settings, around)?;
+    Ok(settings)
 }
 
 async fn ask_ssh(
@@ -304,7 +307,7 @@ fn merge(
 fn build(target: &Target, settings: HostSettings, around: &Surroundings) -> Destination {
     let identities = match &target.identity {
         Some(path) => vec![Identity {
-            path: path.clone(),
+            path: around.expand_home(path),
             named: true,
         }],
         None => identities(&settings.identity_files, around),
@@ -312,7 +315,11 @@ fn build(target: &Target, settings: HostSettings, around: &Surroundings) -> Dest
     let known_hosts = if target.known_hosts.is_empty() {
         known_hosts(&settings, around)
     } else {
-        target.known_hosts.clone()
+        target
+            .known_hosts
+            .iter()
+            .map(|file| around.expand_home(file))
+            .collect()
     };
     let agent_socket = match settings.identity_agent.as_deref() {
         None | Some("SSH_AUTH_SOCK") => around.agent_socket.clone(),
@@ -418,6 +425,9 @@ mod tests {
     async fn both(config: &str, target: &Target) -> Result<Destination, String> {
         let (_home, mut around) = around(config);
         let own = resolve(target, &around).await.map_err(|e| e.to_string());
+        around.ssh_program = Some(PathBuf::from("/nowhere/ssh"));
+        let without = resolve(target, &around).await.map_err(|e| e.to_string());
+        assert_eq!(own, without);
         around.ssh_program = Some(PathBuf::from("ssh"));
         let ssh = resolve(target, &around).await.map_err(|e| e.to_string());
         match (&own, &ssh) {

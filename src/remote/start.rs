@@ -1,6 +1,7 @@
 //! Starts the helper on a server, with the rights that the declaration asks for.
 
 use super::channel::{Channel, ChannelLost, Exit};
+use super::printable::printable;
 use super::quote;
 use super::session::{RunError, Session};
 use super::sudo::{self, SudoRefusal};
@@ -26,11 +27,9 @@ impl HelperEnd {
     }
 }
 
-fn last_words(exit: &Exit) -> &str {
-    match exit.stderr.trim_end().lines().next_back() {
-        Some(line) => line,
-        None => "it said nothing",
-    }
+fn last_words(exit: &Exit) -> String {
+    let last = exit.stderr.trim_end().lines().next_back();
+    last.map_or_else(|| "it said nothing".to_owned(), printable)
 }
 
 /// Starts the helper with these arguments and gives its input and output.
@@ -61,11 +60,8 @@ pub async fn explain_end(
         return Ok(());
     }
     let to = session.destination();
-    if let Some(refusal) = sudo::refusal(to, &exit) {
-        return Err(refusal.into());
-    }
     let host = to.name.clone();
-    // The shell says 127; sudo says 1, and that it found no such command.
+    // Asked first: sudo, too, says that it found no such command.
     let missing = exit.stderr.contains(&helper.path)
         && ["not found", "No such file"]
             .iter()
@@ -75,6 +71,9 @@ pub async fn explain_end(
             host,
             path: helper.path.clone(),
         });
+    }
+    if let Some(refusal) = sudo::refusal(to, &exit) {
+        return Err(refusal.into());
     }
     Err(HelperEnd::Ended { host, exit })
 }

@@ -3,6 +3,7 @@
 //! The words are those of sudo 1.8 to 1.9 and sudo-rs in the C locale, which is asked for.
 
 use super::channel::{Exit, ExitStatus};
+use super::printable::printable;
 use super::session::{RunError, Session};
 use super::target::{Become, Destination};
 
@@ -99,7 +100,7 @@ pub(crate) fn refusal(to: &Destination, exit: &Exit) -> Option<SudoRefusal> {
         .find(|line| line.starts_with("sudo: "))?;
     (exit.status == ExitStatus::Code(1)).then(|| SudoRefusal::Broken {
         host,
-        message: own.trim_start_matches("sudo: ").to_owned(),
+        message: printable(own.trim_start_matches("sudo: ")),
     })
 }
 
@@ -123,7 +124,7 @@ impl Session {
         Err(refusal(to, &exit)
             .unwrap_or_else(|| SudoRefusal::Broken {
                 host: to.name.clone(),
-                message: format!("{} ({})", exit.stderr.trim(), exit.status),
+                message: format!("{} ({})", printable(&exit.stderr), exit.status),
             })
             .into())
     }

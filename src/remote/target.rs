@@ -70,7 +70,8 @@ pub struct Surroundings {
     pub agent_socket: Option<PathBuf>,
     /// Read instead of `~/.ssh/config` and the system's file.
     pub ssh_config: Option<PathBuf>,
-    /// The `ssh` program, whose `-G` is the reference for its own configuration.
+    /// The `ssh` program, whose `-G` is the reference for its own configuration. `ssh` is looked
+    /// for in the path; where it isn't installed, a small reader of our own takes its place.
     pub ssh_program: Option<PathBuf>,
     /// The person who can be asked for a passphrase, if there is one.
     pub prompt: Option<Arc<dyn PassphrasePrompt>>,
@@ -106,11 +107,11 @@ impl Surroundings {
     }
 
     /// Expands a leading `~/`, as `ssh` does in its configuration.
-    pub(crate) fn expand_home(&self, path: &str) -> PathBuf {
-        match path.strip_prefix("~/") {
-            Some(rest) => self.home.join(rest),
-            None if path == "~" => self.home.clone(),
-            None => PathBuf::from(path),
+    pub(crate) fn expand_home(&self, path: impl AsRef<Path>) -> PathBuf {
+        let path = path.as_ref();
+        match path.strip_prefix("~") {
+            Ok(rest) => self.home.join(rest),
+            Err(_) => path.to_owned(),
         }
     }
 }

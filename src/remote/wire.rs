@@ -37,23 +37,28 @@ impl QuickAck {
 }
 
 impl Wire {
-    /// Tries the addresses in their order and gives the last error.
-    pub(crate) async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<(Self, QuickAck)> {
+    /// Tries the addresses in their order and gives the last error; each has its share of the time.
+    pub(crate) async fn connect(
+        addresses: &[IpAddr],
+        port: u16,
+        patience: Duration,
+    ) -> io::Result<(Self, QuickAck)> {
+        let count = u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for &address in addresses {
-            match TcpStream::connect(SocketAddr::new(address, port)).await {
-                Ok(stream) => {
+            let connecting = TcpStream::connect(SocketAddr::new(address, port));
+            match tokio::time::timeout(patience / count, connecting).await {
+                Ok(Ok(stream)) => {
                     stream.set_nodelay(true)?;
                     let quick = Arc::new(AtomicBool::new(true));
-                    return Ok((
-                        Self {
-                            stream,
-                            quick: quick.clone(),
-                        },
-                        QuickAck(quick),
-                    ));
+                    let wire = Self {
+                        stream,
+                        quick: quick.clone(),
+                    };
+                    return Ok((wire, QuickAck(quick)));
                 }
-                Err(error) => last = error,
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
             }
         }
         Err(last)

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use rosey::remote::{Become, BecomeError, ExitStatus, RunError, Session, SudoRefusal, connect};
+use rosey::remote::{
+    Become, BecomeError, ExitStatus, HelperEnd, Machine, RemoteHelper, RunError, Session,
+    SudoRefusal, connect, explain_end, start_helper,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::server::{Bench, Server, text};
+use super::server::{Bench, Server, is_root, text};
 use crate::support::wait_until;
 
 async fn session(bench: &Bench) -> (Server, Session) {
@@ -190,4 +193,74 @@ async fn what_sudo_says_is_understood() {
         ),
         "{refusal}"
     );
+}
+
+#[tokio::test]
+async fn the_real_sudo_passes_bytes_and_ends_unchanged() {
+    if !is_root() || !std::path::Path::new("/usr/bin/sudo").exists() {
+        println!("left out: it takes root and sudo (apt-get install sudo)");
+        return;
+    }
+    let bench = Bench::new();
+    let key = bench.key("key", "ed25519", "");
+    let server = bench.server("bot", &[&key], "");
+    let mut target = bench.target(&server, &key);
+    target.r#become = Become::Sudo;
+    let session = connect(&target, &bench.around()).await.unwrap();
+    session.check_become().await.unwrap();
+    let stand_in = |path: &str| RemoteHelper {
+        path: path.to_owned(),
+        digest: "0".repeat(64).parse().unwrap(),
+        machine: Machine::X86_64,
+        uid: 0,
+        sent: false,
+        passed_over: Vec::new(),
+    };
+    // Every byte value, many times: a terminal in between would change some of them.
+    let payload: Vec<u8> = (0..=255).cycle().take(4 << 20).collect();
+    let cat = stand_in("/bin/cat");
+    let channel = start_helper(&session, &cat, &[]).await.unwrap();
+    let (mut read, mut write) = tokio::io::split(channel);
+    let mut back = vec![0; payload.len()];
+    let (sent, got) = tokio::join!(write.write_all(&payload), read.read_exact(&mut back));
+    sent.unwrap();
+    got.unwrap();
+    assert!(back == payload);
+    // The end of the input ends it properly, and its status comes through.
+    explain_end(&session, &cat, read.unsplit(write))
+        .await
+        .unwrap();
+    let end = ended(
+        &session,
+        &stand_in("/bin/sh"),
+        &["-c", "id -u; echo dying >&2; exit 9"],
+    )
+    .await;
+    assert_eq!(
+        end.to_string(),
+        "run the helper on bot: it ended with exit status 9: dying"
+    );
+    let end = ended(&session, &stand_in("/nowhere/helper"), &[]).await;
+    assert!(matches!(end, HelperEnd::Vanished { .. }), "{end}");
+    // Dropping the channel ends the input of what sudo runs.
+    let done = bench.path("done");
+    let command = format!("echo ready; cat; touch {}", text(&done));
+    let mut channel = start_helper(&session, &stand_in("/bin/sh"), &["-c", &command])
+        .await
+        .unwrap();
+    let mut ready = [0; 6];
+    channel.read_exact(&mut ready).await.unwrap();
+    drop(channel);
+    tokio::task::spawn_blocking(move || {
+        wait_until("the command to notice", Duration::from_secs(20), || {
+            done.exists()
+        });
+    })
+    .await
+    .unwrap();
+}
+
+async fn ended(session: &Session, helper: &RemoteHelper, arguments: &[&str]) -> HelperEnd {
+    let channel = start_helper(session, helper, arguments).await.unwrap();
+    explain_end(session, helper, channel).await.unwrap_err()
 }

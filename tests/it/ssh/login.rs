@@ -51,8 +51,16 @@ impl Agent {
     }
 
     fn add(&self, key: &Path) {
+        self.tell(&["-q", text(key)]);
+    }
+
+    fn forget(&self, certificate: &Path) {
+        self.tell(&["-q", "-d", text(certificate)]);
+    }
+
+    fn tell(&self, words: &[&str]) {
         let status = Command::new("ssh-add")
-            .args(["-q", text(key)])
+            .args(words)
             .env("SSH_AUTH_SOCK", &self.socket)
             .stdin(Stdio::null())
             .status()
@@ -158,6 +166,14 @@ async fn by_a_certificate_beside_the_key_and_in_the_agent() {
     std::fs::remove_file(&key).unwrap();
     let mut around = bench.around();
     around.agent_socket = Some(agent.socket.clone());
+    gets_in(&target, &around).await;
+    // The agent may hold the plain key only, while the certificate lies in a file.
+    let certificate = bench.path("key-cert.pub");
+    agent.forget(&certificate);
+    gets_in(&target, &around).await;
+    std::fs::rename(&certificate, bench.path("elsewhere.pub")).unwrap();
+    let config = format!("CertificateFile {}\n", text(&bench.path("elsewhere.pub")));
+    bench.write(".ssh/config", &config);
     gets_in(&target, &around).await;
 }
 
