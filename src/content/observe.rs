@@ -33,8 +33,8 @@ pub struct TreeQuery<'a> {
 pub struct FoundTree {
     /// What it consists of, without what may be extra.
     pub manifest: Manifest,
-    /// Whose it is. Where something in it that isn't extra is somebody else's, that one: whose it is
-    /// as a whole is then not what it should be.
+    /// Whose all of it is, but for what is extra. Where it isn't all of one owner, the user is
+    /// `several`, and the group tells one mixture from another.
     pub owner: Owner,
     /// How it differs from what it should be.
     pub changes: Vec<PathChange>,
@@ -79,18 +79,7 @@ pub fn read_tree(
     let found = walk.found;
     let manifest = read_entries(host, query, &found)?;
     let expected = query.owner.unwrap_or(&top.owner);
-    let belongs = |path: &EntryPath| {
-        query
-            .wanted
-            .is_none_or(|wanted| wanted.entries.contains_key(path))
-    };
-    let below = found.iter().filter(|(path, _)| belongs(path));
-    let owner = std::iter::once(&top)
-        .chain(below.map(|(_, entry)| entry))
-        .map(|entry| &entry.owner)
-        .find(|owner| *owner != expected)
-        .unwrap_or(expected)
-        .clone();
+    let owner = owner_of_all(query, &top, &found);
     let others = found
         .iter()
         .filter(|(_, entry)| entry.kind == EntryType::Other)
@@ -104,6 +93,26 @@ pub fn read_tree(
         mode: top.mode,
         others,
     }))
+}
+
+fn owner_of_all(query: TreeQuery<'_>, top: &Entry, found: &BTreeMap<EntryPath, Entry>) -> Owner {
+    let belongs = |path: &EntryPath| {
+        query
+            .wanted
+            .is_none_or(|wanted| wanted.entries.contains_key(path))
+    };
+    let below = found.iter().filter(|(path, _)| belongs(path));
+    if below.clone().all(|(_, entry)| entry.owner == top.owner) {
+        return top.owner.clone();
+    }
+    let mixture: String = below
+        .map(|(path, entry)| format!("{path} {}\n", entry.owner))
+        .collect();
+    let mixture = Digest::of(format!("{}\n{mixture}", top.owner).as_bytes());
+    Owner {
+        user: "several".to_owned(),
+        group: format!("several ({})", mixture.short()),
+    }
 }
 
 struct Walk<'a> {

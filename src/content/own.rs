@@ -40,6 +40,12 @@ pub fn make_own(host: &dyn WriteHost, places: &Places, directory: &Path) -> Resu
                 if path == own {
                     check_own(host, path, &owner, entry.kind, &entry.owner, entry.mode)?;
                 }
+                if path.starts_with(&own)
+                    && let Some(parent) = path.parent()
+                {
+                    // Whoever made it may have been cut off before its name was durable.
+                    host.sync(parent)?;
+                }
                 break;
             }
             Ok(None) => {

@@ -6,6 +6,7 @@ pub mod attendant;
 pub mod backup;
 pub mod desired;
 pub mod kind;
+pub mod link;
 pub mod restart;
 pub mod run;
 pub mod sync;

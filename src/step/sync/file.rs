@@ -1,0 +1,182 @@
+//! A `file` outside of releases, by its absolute path.
+//!
+//! Attributes: `content` (a digest), `mode`, `owner`, `group`; where something else is in its place
+//! also `type`. Settings: `secret`, `adopt`, and `seed`: then the content is only what the file
+//! begins as, and whatever is in it later is the app's. A file without attributes is only expected.
+
+use std::path::Path;
+
+use crate::config::{Declaration, Word};
+use crate::host::{EntryType, HostError, Owner};
+use crate::model::{Reason, Resource, ResourceId, ResourceKind, Step, StepKind, Thing, Value};
+use crate::step::desired::Desired;
+use crate::step::kind::{
+    Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
+    differing_attributes,
+};
+
+use super::entry::{self, TYPE, bring, look};
+use super::part;
+use super::spot::Spot;
+use super::{declare, desire};
+
+/// Whether a seeded file still is what it began as: read, never declared.
+const PRISTINE: &str = "pristine";
+
+/// Files outside of releases.
+pub struct File;
+
+fn is_seed(resource: &Resource) -> bool {
+    resource.settings.get("seed").and_then(Value::as_bool) == Some(true)
+}
+
+fn is_file(resource: &Resource) -> bool {
+    resource.text(TYPE).is_none()
+}
+
+/// Whether the change keeps the file that is there and only its mode and owner change. The app may
+/// have it open, so another file must not take its place.
+fn is_in_place(from: Option<&Resource>, to: Option<&Resource>) -> bool {
+    match (from, to) {
+        (Some(from), Some(to)) => is_seed(to) && is_file(from) && is_file(to),
+        _ => false,
+    }
+}
+
+impl Kind for File {
+    fn resource(&self) -> ResourceKind {
+        ResourceKind::FILE
+    }
+
+    fn step(&self) -> StepKind {
+        StepKind::SYNC
+    }
+
+    fn words(&self) -> Vec<Word> {
+        vec![declare::FILE]
+    }
+
+    fn desire(&self, declaration: &Declaration, desired: &mut Desired<'_>) {
+        desire::file_outside(declaration, desired);
+    }
+
+    fn makes(&self, it: Named<'_>) -> Vec<Thing> {
+        vec![Thing::Path(it.id.name.clone())]
+    }
+
+    fn uses(&self, _it: Named<'_>) -> Vec<Thing> {
+        Vec::new()
+    }
+
+    fn occupies(&self, it: Named<'_>) -> Vec<Thing> {
+        self.makes(it)
+    }
+
+    /// A seeded file that is there is the app's, and is taken as it is, whatever it is.
+    fn met(&self, wanted: &Resource, found: &Resource) -> Resource {
+        let mut met = wanted.clone();
+        if is_seed(wanted) {
+            met.attributes.clone_from(&found.attributes);
+            met.attributes.remove(PRISTINE);
+        }
+        met
+    }
+
+    fn compare(&self, change: Change<'_>) -> Vec<Reason> {
+        let Change { from, to, .. } = change;
+        let kept = from.is_some_and(|from| is_seed(from) && !from.is(PRISTINE));
+        if to.is_none() && kept {
+            return Vec::new();
+        }
+        let in_place = is_in_place(from, to);
+        let mut reasons = differing_attributes(from, to);
+        reasons.retain(|reason| {
+            reason.attribute != PRISTINE && !(in_place && reason.attribute == "content")
+        });
+        reasons
+    }
+
+    fn parts(&self, change: Change<'_>, _reasons: &[Reason], _disturbed: bool) -> Vec<Part> {
+        vec![part(change)]
+    }
+
+    fn is_inert(&self, _change: Change<'_>) -> bool {
+        false
+    }
+
+    fn observe(
+        &self,
+        context: &ObserveContext<'_>,
+        id: &ResourceId,
+        wanted: Option<&Resource>,
+    ) -> Result<Observed, HostError> {
+        let path = Path::new(&id.name);
+        if wanted.is_some_and(|wanted| wanted.attributes.is_empty()) {
+            let there = entry::entry(context, path)?.is_some();
+            let resource = there.then(|| wanted.cloned()).flatten();
+            return Ok(Observed {
+                resource,
+                changes: Vec::new(),
+            });
+        }
+        let mut resource = look(context, path, EntryType::File, wanted)?;
+        if let (Some(found), Some(wanted)) = (&mut resource, wanted) {
+            for name in ["seed", "secret"] {
+                if let Some(value) = wanted.settings.get(name) {
+                    found.settings.insert(name.to_owned(), value.clone());
+                }
+            }
+            if is_seed(wanted) {
+                let pristine = found.text("content") == wanted.text("content");
+                found
+                    .attributes
+                    .insert(PRISTINE.to_owned(), pristine.into());
+            }
+        }
+        Ok(Observed {
+            resource,
+            changes: Vec::new(),
+        })
+    }
+
+    fn is_between(&self, step: &Step, found: Option<&Resource>) -> bool {
+        is_in_place(step.from.as_ref(), step.to.as_ref()) && super::mixes(step, found)
+    }
+
+    fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
+        let wanted = step.to.as_ref().or(step.from.as_ref());
+        let found = self
+            .observe(context.observe, &step.resource, wanted)?
+            .resource;
+        if let Some(to) = &step.to
+            && is_in_place(found.as_ref(), Some(to))
+        {
+            return super::set_in_place(context, step, found.as_ref(), to);
+        }
+        if step.to.is_none() && found.as_ref().is_some_and(|found| is_seed(found)) {
+            // What somebody has written into it since the plan was made stays.
+            let change = Change {
+                id: &step.resource,
+                from: found.as_ref(),
+                to: None,
+            };
+            if self.compare(change).is_empty() {
+                return Ok(());
+            }
+        }
+        bring(context, self, EntryType::File, step, || Ok(()))
+    }
+
+    fn sweep(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
+        Spot::of(context, &step.resource)?.sweep()
+    }
+}
+
+/// The owner that a resource's attributes name; where they name none, a given one.
+pub(super) fn owner_of(resource: &Resource, default: &Owner) -> Owner {
+    let text = |name: &str, default: &str| resource.text(name).unwrap_or(default).to_owned();
+    Owner {
+        user: text("owner", &default.user),
+        group: text("group", &default.group),
+    }
+}
