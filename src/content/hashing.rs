@@ -74,7 +74,8 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync,
 ) -> Vec<R> {
-    let threads = threads.min(items.len());
+    // For a few items a thread costs more than it gains.
+    let threads = threads.min(items.len() / 4 + 1);
     if threads <= 1 {
         return items.iter().map(work).collect();
     }

@@ -153,7 +153,7 @@ impl Kind for File {
         {
             return super::set_in_place(context, step, found.as_ref(), to);
         }
-        if step.to.is_none() && found.as_ref().is_some_and(|found| is_seed(found)) {
+        if step.to.is_none() && found.as_ref().is_some_and(is_seed) {
             // What somebody has written into it since the plan was made stays.
             let change = Change {
                 id: &step.resource,
