@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::{AppName, HostName, Label, Plan, StepId, Wave};
+use crate::model::{AppName, HostName, Label, Plan, Step, StepId, Wave};
 
 /// An app on a host: what has a journal of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,20 +78,24 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A run at its beginning.
+    /// A run at its beginning. Steps of members that take no part count as done.
     pub(super) fn new(plan: &Plan, members: BTreeSet<Member>) -> Self {
-        let by_id: BTreeMap<StepId, usize> = plan
+        let of = |step: &Step| Member::new(&step.resource.host, &step.resource.app);
+        let steps: Vec<&Step> = plan
             .steps
+            .iter()
+            .filter(|step| members.contains(&of(step)))
+            .collect();
+        let by_id: BTreeMap<StepId, usize> = steps
             .iter()
             .enumerate()
             .map(|(index, step)| (step.id.clone(), index))
             .collect();
-        let steps = plan
-            .steps
-            .iter()
+        let steps = steps
+            .into_iter()
             .map(|step| Tracked {
                 id: step.id.clone(),
-                member: Member::new(&step.resource.host, &step.resource.app),
+                member: of(step),
                 wave: step.wave,
                 after: step
                     .after
@@ -234,7 +238,7 @@ impl Progress {
 }
 
 /// Whether the old release can live with what a task did.
-fn is_compatible(step: &crate::model::Step) -> bool {
+fn is_compatible(step: &Step) -> bool {
     let settings = step.to.as_ref().map(|to| &to.settings);
     let compatible = settings.and_then(|settings| settings.get("compatible"));
     compatible.and_then(crate::model::Value::as_bool) == Some(true)

@@ -97,6 +97,7 @@ pub(crate) fn generation(number: u64, parent: Option<u64>) -> Generation {
         declared: Some(Digest::of(&number.to_be_bytes())),
         state: State::default(),
         gates: Gates::default(),
+        backup: None,
         author: author(),
         at: format!("2026-11-{:02}T12:00:00Z", number.clamp(1, 28)),
         verified: true,

@@ -73,10 +73,10 @@ impl Transfer {
         let (here, elsewhere) = split(&lacking, &part.elsewhere);
         let address = &part.address;
         for (host, digests) in elsewhere {
-            self.from_host(&host, address, digests).await?;
+            self.bring_from_host(&host, address, digests).await?;
         }
         if !here.is_empty() {
-            self.from_here(address, here).await?;
+            self.bring_from_here(address, here).await?;
         }
         if part.elsewhere.is_empty() {
             return Ok(());
@@ -100,7 +100,7 @@ impl Transfer {
         self.connection.lacking(address, manifests, digests).await
     }
 
-    async fn from_here(
+    async fn bring_from_here(
         &self,
         address: &AppAddress,
         digests: BTreeSet<Digest>,
@@ -112,7 +112,7 @@ impl Transfer {
         self.send(address, parts, &digests, bytes).await
     }
 
-    async fn from_host(
+    async fn bring_from_host(
         &self,
         host: &HostName,
         address: &AppAddress,

@@ -193,9 +193,9 @@ impl Conduct {
     /// A plan whose steps wait for each other across waves: none can be taken, yet some are left.
     fn stalled(&self, step: &StepId) -> Interruption {
         let found = self.run.plan.step(step);
-        let members = self.run.parts.keys();
+        let mut members = self.run.parts.keys();
         let member = found.map(|step| Member::new(&step.resource.host, &step.resource.app));
-        let member = member.or_else(|| members.cloned().next());
+        let member = member.or_else(|| members.next().cloned());
         member.map_or(Interruption::Failed(Vec::new()), |member| {
             Interruption::from(Failure {
                 error: format!("{step} waits for a step that can't be taken before it, which is a fault in the plan"),
