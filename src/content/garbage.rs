@@ -1,17 +1,20 @@
 //! Takes away content that no kept generation needs.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 
 use super::kept::absent;
 use super::own::{Removed, remove_tree};
-use super::packs::{INCOMING, Packs, names};
+use super::pack::{PackError, PackReader, PackWriter};
+use super::packs::{INCOMING, PackId, Packs, names, receive_pack};
 use super::store::Store;
 use crate::host::HostError;
 use crate::model::{Digest, RunId};
 
 impl Store<'_> {
     /// Removes manifests of other trees than these, packs of which neither these trees nor these
-    /// digests need anything, and what receiving left behind. A pack of which something is needed stays whole.
+    /// digests need anything, and what receiving left behind. A pack of which something is needed
+    /// stays whole, unless it also holds a secret that isn't.
     ///
     /// # Errors
     /// When something can't be removed; the rest stays for the next time.
@@ -19,7 +22,7 @@ impl Store<'_> {
         &self,
         trees: &BTreeSet<Digest>,
         digests: &BTreeSet<Digest>,
-    ) -> Result<Removed, HostError> {
+    ) -> Result<Removed, PackError> {
         let mut removed = Removed::default();
         let mut needed = digests.clone();
         for tree in trees {
@@ -30,10 +33,22 @@ impl Store<'_> {
         let packs = Packs::open(self.host.as_read(), self.places, self.seal)?;
         let mut stay = BTreeSet::new();
         for (id, holds) in &packs.holds {
-            if holds.keys().any(|digest| needed.contains(digest)) {
-                stay.insert(format!("{}.pack", id.0));
-                stay.insert(format!("{}.index", id.0));
+            let is_needed = |digest: &Digest| needed.contains(digest);
+            if !holds.keys().any(is_needed) {
+                continue;
             }
+            let old_secret = |digest: &Digest| digest.is_sealed() && !is_needed(digest);
+            let id = if holds.keys().any(old_secret) {
+                match self.thin_out(id, &needed) {
+                    // What stands before the damage may still be of use.
+                    Err(PackError::Truncated | PackError::Damaged(_)) => id.clone(),
+                    other => other?,
+                }
+            } else {
+                id.clone()
+            };
+            stay.insert(format!("{}.pack", id.0));
+            stay.insert(format!("{}.index", id.0));
         }
         let objects = self.places.objects();
         for name in names(self.host.as_read(), self.places)? {
@@ -47,7 +62,7 @@ impl Store<'_> {
         let listed = match self.host.list(&manifests) {
             Ok(listed) => listed,
             Err(error) if absent(&error) => Vec::new(),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         for name in listed {
             if !name.to_str().is_some_and(|name| stay.contains(name)) {
@@ -62,6 +77,24 @@ impl Store<'_> {
             }
         }
         Ok(removed)
+    }
+
+    /// Writes a pack anew with only what is needed of it, so that no secret outlives its generation.
+    fn thin_out(&self, id: &PackId, needed: &BTreeSet<Digest>) -> Result<PackId, PackError> {
+        let file = self.host.open(&id.pack(self.places))?;
+        let (mut receiving, sending) = std::io::pipe().map_err(PackError::Stream)?;
+        std::thread::scope(|scope| {
+            let copying = scope.spawn(move || copy_some(file, self.seal, needed, sending));
+            let received = receive_pack(self.host, self.places, self.seal, &mut receiving);
+            // Else who writes would wait for ever for who reads no more.
+            drop(receiving);
+            let copied = copying
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let received = received?;
+            copied?;
+            Ok(received.id.unwrap_or_else(|| id.clone()))
+        })
     }
 
     /// Removes what earlier runs left in staging. What a live process still uses stays until the
@@ -86,4 +119,23 @@ impl Store<'_> {
         }
         Ok(removed)
     }
+}
+
+/// Copies what is needed of one pack into another.
+fn copy_some(
+    from: impl Read,
+    seal: &[u8; 32],
+    needed: &BTreeSet<Digest>,
+    to: impl Write,
+) -> Result<(), PackError> {
+    let mut reader = PackReader::new(from, seal)?;
+    let mut writer = PackWriter::new(to)?;
+    while reader.next(|digest, size, content| {
+        if needed.contains(digest) {
+            writer.add(digest, size, content)?;
+        }
+        Ok::<(), PackError>(())
+    })? {}
+    writer.finish()?;
+    Ok(())
 }

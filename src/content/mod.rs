@@ -27,7 +27,7 @@ pub use manifest::{EntryPath, LinkTarget, Manifest, ManifestEntry, PathChange, P
 pub use observe::{FoundTree, TreeQuery, hash_file, modified_at, read_tree};
 pub use own::{Removed, make_own, own_owner, remove_tree};
 pub use pack::{PackError, PackWriter};
-pub use packs::{Packs, Received, receive_pack};
+pub use packs::{PackId, Packs, Received, receive_pack};
 pub use patterns::{InvalidPattern, Patterns};
 pub use source::{SourceError, SourceProblem, SourceTree};
 pub use store::{Content, ContentError, Store};

@@ -44,8 +44,10 @@ impl PackId {
 }
 
 /// What a received pack brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Received {
+    /// The pack that holds them now; none when there were none.
+    pub id: Option<PackId>,
     /// How many files.
     pub files: u64,
     /// Their bytes, before compression.
@@ -75,7 +77,8 @@ pub fn receive_pack(
     let mut receive = || {
         host.write_file(&pack, input, 0o600, &owner)?;
         let holds = check_pack(host.open(&pack)?, seal)?;
-        let received = Received {
+        let mut received = Received {
+            id: None,
             files: holds.len() as u64,
             bytes: holds.values().sum(),
         };
@@ -84,6 +87,7 @@ pub fn receive_pack(
             return Ok(received);
         }
         let id = PackId::of(&holds);
+        received.id = Some(id.clone());
         let text = Index {
             format: INDEX_FORMAT.to_owned(),
             holds: holds.into_iter().collect(),

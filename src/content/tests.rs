@@ -6,7 +6,7 @@ use std::path::Path;
 use super::pack::tests::{KEY, pack};
 use super::*;
 use crate::host::memory::Fault;
-use crate::host::{HostErrorKind, MemoryHost, Owner, ReadHost, WriteHost};
+use crate::host::{HostErrorKind, LocalHost, MemoryHost, Owner, ReadHost, Space, WriteHost};
 use crate::model::{Digest, Places, RunId};
 
 fn places() -> Places {
@@ -353,6 +353,33 @@ fn garbage_is_what_nothing_kept_needs() {
 }
 
 #[test]
+fn no_secret_outlives_what_needs_it() {
+    let host = MemoryHost::new();
+    let places = places();
+    let store = store(&host, &places);
+    let (old, new) = (Digest::sealed(&KEY, b"old"), Digest::sealed(&KEY, b"new"));
+    let plain = Digest::of(b"plain");
+    let mixed = pack(&[(old, b"old"), (new, b"new"), (plain, b"plain")]);
+    receive_pack(&host, &places, &KEY, &mut &mixed[..]).unwrap();
+    let needed = BTreeSet::from([new, plain]);
+    let removed = store.collect_garbage(&BTreeSet::new(), &needed).unwrap();
+    assert_eq!(removed.count, 2);
+    assert_eq!(store.bytes(&old.to_string()).unwrap(), None);
+    assert_eq!(store.bytes(&new.to_string()).unwrap().unwrap(), b"new");
+    assert_eq!(store.bytes(&plain.to_string()).unwrap().unwrap(), b"plain");
+    let again = store.collect_garbage(&BTreeSet::new(), &needed).unwrap();
+    assert_eq!(again, Removed::default());
+    // A full disk leaves everything as it was.
+    host.set_free(Some(Space {
+        bytes: 0,
+        inodes: 0,
+    }));
+    let fewer = BTreeSet::from([plain]);
+    store.collect_garbage(&BTreeSet::new(), &fewer).unwrap_err();
+    assert_eq!(store.bytes(&new.to_string()).unwrap().unwrap(), b"new");
+}
+
+#[test]
 fn leftovers_of_other_runs_go() {
     let host = provided();
     stage(&host, &tree()).unwrap();
@@ -453,4 +480,71 @@ fn rosey_keeps_its_own_directory_to_itself() {
         fresh.entry(&places.manifests()).unwrap().unwrap().mode,
         0o700
     );
+}
+
+#[test]
+fn a_source_of_any_names_arrives_on_a_real_file_system() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let source = tempfile::tempdir().unwrap();
+    let at = source.path();
+    for name in [&b"plain"[..], b"with space\n", b"\xff\xfe"] {
+        std::fs::create_dir(at.join(OsStr::from_bytes(name))).unwrap();
+        for number in 0..40_u32 {
+            let file = at.join(OsStr::from_bytes(name)).join(number.to_string());
+            std::fs::write(file, [name, &number.to_le_bytes()].concat()).unwrap();
+        }
+    }
+    std::fs::write(at.join("large"), vec![7; 3_000_000]).unwrap();
+    std::fs::write(at.join("empty"), "").unwrap();
+    std::os::unix::fs::symlink("plain/1", at.join("link")).unwrap();
+    let tree = read_source(at, &[]).unwrap();
+
+    let server = tempfile::tempdir().unwrap();
+    let real = server.path().canonicalize().unwrap();
+    let places = Places {
+        root: real.join("app"),
+        state: real.join("state"),
+    };
+    let host = LocalHost::new();
+    let store = Store::new(&host, &places, &KEY);
+    let digest = store.keep_manifest(&tree.manifest).unwrap();
+    let lacking = store.lacking(&[digest], &BTreeSet::new()).unwrap();
+    assert_eq!(lacking.len(), 121);
+    let mut pack = PackWriter::new(Vec::new()).unwrap();
+    tree.pack(&lacking.into_iter().collect(), &mut pack)
+        .unwrap();
+    let pack = pack.finish().unwrap();
+    receive_pack(&host, &places, &KEY, &mut &pack[..]).unwrap();
+    assert_eq!(store.lacking(&[digest], &BTreeSet::new()).unwrap(), []);
+
+    let owner = own_owner(&host).unwrap();
+    let found = |root: &Path| {
+        let query = TreeQuery {
+            root,
+            seal: &KEY,
+            ignore: &Patterns::lenient(&[]),
+            wanted: Some(&tree.manifest),
+            owner: Some(&owner),
+        };
+        read_tree(&host, query).unwrap().unwrap()
+    };
+    let first = places.releases().join("1");
+    std::fs::create_dir(places.releases()).unwrap();
+    store.stage(&digest.to_string(), &first, &owner).unwrap();
+    assert_eq!(
+        (found(&first).changes, found(&first).digest()),
+        (Vec::new(), digest)
+    );
+
+    // The next one comes from the first, but for what was edited there.
+    std::fs::write(first.join("plain/1"), "1234567890").unwrap();
+    assert_eq!(found(&first).changes.len(), 1);
+    let second = places.releases().join("2");
+    store.stage(&digest.to_string(), &second, &owner).unwrap();
+    assert_eq!(
+        (found(&second).changes, found(&second).digest()),
+        (Vec::new(), digest)
+    );
+    assert!(remove_tree(&host, &first).unwrap().bytes > 3_000_000);
 }
