@@ -51,6 +51,12 @@ impl Places {
         self.root.join("releases")
     }
 
+    /// The built-in service manager's own directory: unit files, and what it knows of running services.
+    #[must_use]
+    pub fn services(&self) -> PathBuf {
+        self.state.join("services")
+    }
+
     /// Where the other one of a pair that is exchanged lies: new content before the exchange, the
     /// old content after it. Inside the root it is in the run's staging directory; elsewhere beside
     /// the path, under a name that starts with a dot, because a rename can't leave a file system.
