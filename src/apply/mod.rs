@@ -22,4 +22,4 @@ pub use site::Site;
 pub use step::{Done, TakeError, Way};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

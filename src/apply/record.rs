@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::host::Owner;
+use crate::host::{Manager, Owner};
 use crate::model::{
     AppName, Author, EnvironmentName, GateResult, Gates, Hold, HostName, Moment, Plan, Resource,
     ResourceId, RunId, State, Step, StepId, Verdict,
@@ -36,6 +36,8 @@ pub struct Opened {
     pub owner: Owner,
     /// Patterns of paths that may be extra inside a release.
     pub ignore: Vec<String>,
+    /// Who runs the app's services.
+    pub manager: Manager,
     /// Who began it, and why.
     pub author: Author,
     /// What it was: `apply`.

@@ -192,6 +192,12 @@ pub fn without_freshness(kind: &dyn Kind, id: &ResourceId, resource: &Resource) 
     resource
 }
 
+/// Whether a resource is found as a step expects it, or already as the step would make it.
+#[must_use]
+pub fn is_found_as_planned(kind: &dyn Kind, step: &Step, found: Option<&Resource>) -> bool {
+    is_as(kind, step, found, step.to.as_ref()) || is_as_planned(kind, step, found)
+}
+
 fn is_as(
     kind: &dyn Kind,
     step: &Step,

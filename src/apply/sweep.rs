@@ -1,13 +1,12 @@
 //! What a run leaves behind once it is settled: nothing.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use super::journal::Journal;
 use super::record::Record;
 use super::site::Site;
 use super::step::TakeError;
-use crate::host::{EntryType, HostError, HostErrorKind, WriteHost};
+use crate::content::remove_tree;
 use crate::model::ResourceId;
 use crate::step::kind::StepError;
 
@@ -39,28 +38,10 @@ pub fn sweep(
         return Ok(first?);
     }
     let staging = site.places.staging(site.run);
-    first.and(remove_tree(site.host, &staging).map_err(StepError::from))?;
+    first.and(
+        remove_tree(site.host, &staging)
+            .map(drop)
+            .map_err(StepError::from),
+    )?;
     Ok(journal.append(&Record::Swept)?)
-}
-
-/// Removes whatever is at a path and below it; nothing there is no error.
-///
-/// # Errors
-/// When something can't be removed.
-pub fn remove_tree(host: &dyn WriteHost, path: &Path) -> Result<(), HostError> {
-    let Some(entry) = host.entry(path)? else {
-        return Ok(());
-    };
-    let result = if entry.kind == EntryType::Directory {
-        for name in host.list(path)? {
-            remove_tree(host, &path.join(name))?;
-        }
-        host.remove_directory(path)
-    } else {
-        host.remove_file(path)
-    };
-    match result {
-        Err(error) if error.kind == HostErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }

@@ -3,4 +3,4 @@
 mod back;
 mod journal;
 mod take;
-mod toy;
+pub(crate) mod toy;

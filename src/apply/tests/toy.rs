@@ -12,7 +12,7 @@ use crate::apply::{
 };
 use crate::apply::{go_back, record, take_all};
 use crate::content::{Content, ContentError};
-use crate::host::{HostError, HostErrorKind, MemoryHost, Owner, ReadHost, WriteHost};
+use crate::host::{HostError, HostErrorKind, Manager, MemoryHost, Owner, ReadHost, WriteHost};
 use crate::model::{
     Action, AppName, Author, EnvironmentName, Gates, HostName, Moment, Places, Plan, Reason,
     Resource, ResourceId, ResourceKind, RunId, State, Step, StepId, StepKind, Thing,
@@ -322,6 +322,7 @@ impl Run {
             root: ROOT.into(),
             owner: owner(),
             ignore: Vec::new(),
+            manager: Manager::Systemd,
             author: Author::default(),
             command: "apply".to_owned(),
             guard: 60_000,
