@@ -2,8 +2,36 @@
 //! child, for a local host), which reads the host, takes the steps of a run, and answers for the
 //! way back from its journal.
 //!
-//! Start reading at [`protocol`]. Nothing here knows of other hosts or of the declaration.
+//! Start reading at [`protocol`], then at [`session`]: each request is answered in the file that is
+//! named after it. Nothing here knows of other hosts or of the declaration.
 
+mod app;
+mod begin;
+mod content;
+mod findings;
+mod forget;
 pub mod frame;
+mod gates;
+pub mod ledger;
+mod link;
+pub mod lock;
+mod locking;
+mod observe;
+mod owner;
 pub mod protocol;
+mod prune;
+mod refuse;
+pub mod registry;
+mod returning;
+mod running;
+mod serve;
+pub mod session;
+mod survey;
 pub mod wire;
+
+pub use gates::{GateReader, GateRequest};
+pub use serve::{digest_self, serve};
+pub use session::{Options, serve_on};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! Opening a run for an app: from here on the helper answers for its host.
+
+use std::collections::BTreeMap;
+
+use super::app::App;
+use super::ledger;
+use super::protocol::{Begin, Refusal, RefusalKind, Reply};
+use super::refuse::refusal;
+use super::session::{Answer, OpenRun, Session, journal_path, manifest};
+use crate::apply::record::FORMAT;
+use crate::apply::step::{is_attendant, is_found_as_planned};
+use crate::apply::{Journal, Opened, Record, Settled, sweep};
+use crate::content::{Store, make_own};
+use crate::host::EntryType;
+use crate::model::{Digest, Ledger, Resource, ResourceId, ResourceKind, State};
+use crate::step::kind::ObserveContext;
+
+impl<'h> Session<'h> {
+    pub(super) fn begin(&mut self, id: u64, begin: Begin) -> Answer {
+        let app = self.locked_by(&begin.app.app, &begin.run)?;
+        // The root may have come to be, or be led elsewhere, since the lock was taken.
+        if self.app(&begin.app)?.places != app.places {
+            let words = format!(
+                "{} was moved while the run waited for its lock",
+                begin.app.root
+            );
+            return Err(refusal(RefusalKind::Stale, words));
+        }
+        let app = App {
+            address: begin.app.clone(),
+            ..app
+        };
+        self.refuse_open_journal(&app)?;
+        let ledger = self.ledger(&app)?;
+        let head = ledger.as_ref().and_then(|ledger| ledger.head.clone());
+        if head != begin.head {
+            let word = |head: &Option<crate::model::RunId>| {
+                head.as_ref()
+                    .map_or("no run".to_owned(), ToString::to_string)
+            };
+            let words = format!(
+                "since the plan was made the last run of {} on {} became {}, and was {}; plan again",
+                begin.app.app,
+                begin.app.host,
+                word(&head),
+                word(&begin.head)
+            );
+            return Err(refusal(RefusalKind::Stale, words));
+        }
+        if !begin.plan.is_empty() {
+            self.make_owner(&app)?;
+        }
+        let before = self.before(&app, &begin, ledger.as_ref())?;
+        let gates = ledger
+            .as_ref()
+            .and_then(|ledger| ledger.current())
+            .map(|current| current.gates.clone())
+            .unwrap_or_default();
+        self.cancels.renew(&begin.app.app);
+        let baseline = self.read_gates(&app, &gates, false);
+        for result in &baseline {
+            self.tell_gate(id, &app, result, true);
+        }
+        let known = ledger.as_ref().and_then(ledger::applied).cloned();
+        let opened = Opened {
+            format: FORMAT.to_owned(),
+            run: begin.run.clone(),
+            environment: begin.app.environment.clone(),
+            host: begin.app.host.clone(),
+            app: begin.app.app.clone(),
+            root: app.places.root.clone(),
+            owner: app.owner.clone(),
+            ignore: begin.app.ignore.clone(),
+            manager: app.service_manager(),
+            author: begin.author,
+            command: begin.command,
+            guard: begin.guard,
+            at: self.host.time(),
+            plan: begin.plan,
+            before: before.clone(),
+            known: known.unwrap_or_default(),
+            gates,
+            baseline: baseline.clone(),
+        };
+        let open = self.open(&app, opened, ledger)?;
+        self.runs.insert(app.address.app.clone(), open);
+        Ok(Reply::Begun { before, baseline })
+    }
+
+    fn refuse_open_journal(&mut self, app: &App) -> Result<(), Refusal> {
+        self.runs.remove(&app.address.app);
+        let Some(journal) = Journal::open(self.host, &journal_path(app))? else {
+            return Ok(());
+        };
+        let told = journal.told();
+        if told.settled.is_none() {
+            let words = format!(
+                "the run {} of {} was cut off here; it is settled first",
+                told.opened.run, app.address.app
+            );
+            return Err(refusal(RefusalKind::Stale, words));
+        }
+        // What an earlier run could not remove goes now, or nothing begins: it would be lost sight of.
+        let run = told.opened.run.clone();
+        let swept = self.with_site(app, &run, |site| {
+            sweep::sweep(site, &journal, &std::collections::BTreeSet::new())
+        })?;
+        swept.map_err(|error| refusal(RefusalKind::Host, error.to_string()))
+    }
+
+    /// How everything is that the plan changes or that the standing generation has, read under the lock.
+    fn before(&self, app: &App, begin: &Begin, ledger: Option<&Ledger>) -> Result<State, Refusal> {
+        let standing = ledger.and_then(Ledger::current).map(|it| &it.state);
+        let empty = State::default();
+        let standing = standing.unwrap_or(&empty);
+        let mut firsts: BTreeMap<&ResourceId, &crate::model::Step> = BTreeMap::new();
+        for step in &begin.plan.steps {
+            if !is_attendant(step) {
+                firsts.entry(&step.resource).or_insert(step);
+            }
+        }
+        let mut ids: Vec<&ResourceId> = firsts.keys().copied().collect();
+        let others = standing.resources.keys();
+        ids.extend(others.filter(|id| !firsts.contains_key(*id)));
+        let mut known: BTreeMap<ResourceId, Resource> = standing.resources.clone();
+        for (id, step) in &firsts {
+            let wanted = step.to.as_ref().or(step.from.as_ref());
+            known.extend(wanted.map(|wanted| ((*id).clone(), wanted.clone())));
+        }
+        let known: Vec<_> = known.into_iter().collect();
+        let mut before = State::default();
+        self.reading(app, ledger, &known, |context| {
+            for id in ids {
+                let stood = standing.get(id);
+                let step = firsts.get(id);
+                let planned = step.and_then(|step| step.to.as_ref().or(step.from.as_ref()));
+                let kind = crate::apply::site::kind_of(self.options.kinds, id)?;
+                let mut found = kind.observe(context, id, planned.or(stood))?.resource;
+                if let Some(step) = step
+                    && !is_found_as_planned(kind, step, found.as_ref())
+                {
+                    let words = format!("{id} is not as it was when the plan was made; plan again");
+                    return Err(refusal(RefusalKind::Stale, words));
+                }
+                // The way back acts on a resource by what was declared of it then.
+                if let Some(stood) = stood
+                    && planned.is_some_and(|planned| planned.settings != stood.settings)
+                {
+                    found = kind.observe(context, id, Some(stood))?.resource;
+                }
+                if let Some(found) = found {
+                    before.resources.insert(id.clone(), found);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(before)
+    }
+
+    /// Makes what a run needs of rosey's own, and opens the journal.
+    fn open(
+        &self,
+        app: &App,
+        opened: Opened,
+        ledger: Option<Ledger>,
+    ) -> Result<OpenRun<'h>, Refusal> {
+        self.registry.make(self.host, &app.places)?;
+        let first = ledger.is_none();
+        if first {
+            self.keep_found(app, &opened.before)?;
+        }
+        let path = journal_path(app);
+        let journal = Journal::create(self.host, &path, opened, self.registry.user())?;
+        let told = journal.told();
+        let mut ledger = ledger.unwrap_or_else(|| ledger::begin(&told));
+        ledger::take_in(&mut ledger, &told);
+        let stored = ledger::store(self.host, &app.places.state, &ledger, self.registry.user());
+        if let Err(error) = stored {
+            // Nothing was begun: the journal is closed again, and where that fails the next run does it.
+            journal.append(&Record::Settled(Settled::WentBack {
+                problems: Vec::new(),
+            }))?;
+            return Err(error.into());
+        }
+        let here = true;
+        Ok(OpenRun { journal, here })
+    }
+
+    /// Keeps the bytes of files that were there before rosey came, so that generation 0 can be had again.
+    pub(super) fn keep_found(&self, app: &App, before: &State) -> Result<(), Refusal> {
+        let mut contents = BTreeMap::new();
+        for (id, resource) in &before.resources {
+            if id.kind != ResourceKind::FILE {
+                continue;
+            }
+            let path = std::path::Path::new(&id.name);
+            let entry = self.host.entry(path)?;
+            if entry.is_none_or(|entry| entry.kind != EntryType::File) {
+                continue;
+            }
+            let bytes = self.host.read(path)?;
+            let key = self.registry.seal();
+            let digest = match resource.text("content").map(str::parse::<Digest>) {
+                Some(Ok(digest)) if digest.is_sealed() => Digest::sealed(key, &bytes),
+                _ => Digest::of(&bytes),
+            };
+            contents.insert(digest, bytes);
+        }
+        if contents.is_empty() {
+            return Ok(());
+        }
+        make_own(self.host, &app.places, &app.places.objects())?;
+        let store = Store::new(self.host, &app.places, self.registry.seal());
+        Ok(store.keep(&contents)?)
+    }
+
+    /// Does something that needs what reading an app's resources needs.
+    pub(super) fn reading<T>(
+        &self,
+        app: &App,
+        ledger: Option<&Ledger>,
+        known: &[(ResourceId, Resource)],
+        act: impl FnOnce(&ObserveContext<'_>) -> T,
+    ) -> T {
+        let changed = |id: &ResourceId| ledger.and_then(|ledger| ledger.changes.get(id).cloned());
+        let (host, told) = (self.host.as_read(), &self.manifests);
+        act(&ObserveContext {
+            host,
+            places: &app.places,
+            ignore: &app.address.ignore,
+            seal: self.registry.seal(),
+            manifest: &|tree| manifest(host, &app.places, told, tree),
+            changed: &changed,
+            known,
+        })
+    }
+}

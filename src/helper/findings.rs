@@ -1,0 +1,283 @@
+//! What would make an apply fail, asked of the host before anything is done: each finding with the
+//! line to type. Reads only.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::app::App;
+use super::protocol::ObserveApp;
+use super::registry::Claims;
+use crate::apply::site::kind_of;
+use crate::apply::step::is_same;
+use crate::host::{EntryType, HostError, ReadHost};
+use crate::model::{Finding, FindingClass, Resource, ResourceId, ResourceKind, State, Value};
+use crate::step::kind::Kind;
+
+/// What findings are made of.
+pub(super) struct Seen<'a> {
+    pub host: &'a dyn ReadHost,
+    pub kinds: &'a [&'a dyn Kind],
+    pub app: &'a App,
+    pub asked: &'a ObserveApp,
+    /// What rosey has applied of this app.
+    pub applied: Option<&'a State>,
+    /// How everything is.
+    pub actual: &'a State,
+    /// What couldn't be read.
+    pub unread: &'a BTreeSet<ResourceId>,
+    /// What all apps of the host own.
+    pub claims: &'a [Claims],
+}
+
+/// Everything that would make an apply fail here.
+pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
+    if seen.asked.wanted.resources.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut findings = Vec::new();
+    findings.extend(seen.root()?);
+    findings.extend(seen.space()?);
+    findings.extend(seen.owner()?);
+    for (id, wanted) in &seen.asked.wanted.resources {
+        if seen.unread.contains(id) {
+            continue;
+        }
+        let found = seen.actual.get(id);
+        findings.extend(seen.expected(id, wanted, found));
+        findings.extend(seen.owned(id));
+        findings.extend(seen.foreign(id, wanted, found)?);
+        findings.extend(seen.ports(wanted, found));
+    }
+    Ok(findings)
+}
+
+impl Seen<'_> {
+    fn blocking(&self, message: String, remedy: impl Into<Option<String>>) -> Finding {
+        Finding {
+            class: FindingClass::Blocking,
+            host: self.asked.app.host.clone(),
+            app: Some(self.asked.app.app.clone()),
+            message,
+            remedy: remedy.into(),
+        }
+    }
+
+    /// The root must be a directory, or there must be one in which it can be made.
+    fn root(&self) -> Result<Option<Finding>, HostError> {
+        let facts = self.host.facts();
+        let root = &self.app.places.root;
+        let mut path = root.as_path();
+        let entry = loop {
+            match self.host.entry(path) {
+                Ok(Some(entry)) => break entry,
+                Ok(None) => {}
+                Err(error) if error.kind == crate::host::HostErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            let Some(parent) = path.parent() else {
+                return Ok(None);
+            };
+            path = parent;
+        };
+        if entry.kind != EntryType::Directory {
+            let message = format!(
+                "{} is no directory, so the app can't be there",
+                path.display()
+            );
+            let aside = format!("sudo mv {0} {0}.old", path.display());
+            return Ok(Some(self.blocking(message, aside)));
+        }
+        let bits = if entry.owner.user == facts.user {
+            0o200
+        } else {
+            // Whether a group's bit is meant for this user isn't known here: it is given the benefit of the doubt.
+            0o022
+        };
+        if facts.root || entry.mode & bits != 0 {
+            return Ok(None);
+        }
+        let message = format!("{} may not write in {}", facts.user, path.display());
+        let user = &facts.user;
+        let make = format!("sudo install -d -o {user} -g {user} {}", root.display());
+        Ok(Some(self.blocking(message, make)))
+    }
+
+    /// Room for what comes, with a tenth to spare, and an inode for each of its entries.
+    fn space(&self) -> Result<Option<Finding>, HostError> {
+        let space = self.host.space(&self.app.places.root)?;
+        let needed = self.asked.incoming + self.asked.incoming / 10;
+        let entries: usize = if self.asked.incoming == 0 {
+            0
+        } else {
+            let manifests = self.asked.manifests.values();
+            manifests.map(|manifest| manifest.entries.len()).sum()
+        };
+        let root = self.app.places.root.display();
+        let message = if needed > space.bytes {
+            let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+            format!(
+                "{} MiB are needed on the file system of {root}, {} MiB are free",
+                mebibytes(needed),
+                mebibytes(space.bytes)
+            )
+        } else if entries as u64 > space.inodes {
+            format!(
+                "{entries} inodes are needed on the file system of {root}, {} are free",
+                space.inodes
+            )
+        } else {
+            return Ok(None);
+        };
+        let remedy =
+            format!("df -h {root}   # make room, or keep fewer releases (`keep releases=N`)");
+        Ok(Some(self.blocking(message, remedy)))
+    }
+
+    fn owner(&self) -> Result<Option<Finding>, HostError> {
+        let Some(owner) = &self.asked.app.owner else {
+            return Ok(None);
+        };
+        let facts = self.host.facts();
+        if !facts.root {
+            if owner.user == facts.user {
+                return Ok(None);
+            }
+            let message = format!(
+                "the app belongs to {}, and the helper runs as {}: only root can give files away",
+                owner.user, facts.user
+            );
+            let remedy = "add `become \"sudo\"` to the host".to_owned();
+            return Ok(Some(self.blocking(message, remedy)));
+        }
+        if self.asked.app.create_owner {
+            return Ok(None);
+        }
+        let message = if self.host.account(&owner.user)?.is_none() {
+            format!("there is no user {}", owner.user)
+        } else if !self.host.has_group(&owner.group)? {
+            format!("there is no group {}", owner.group)
+        } else {
+            return Ok(None);
+        };
+        let remedy = format!(
+            "sudo useradd --system --user-group --shell /usr/sbin/nologin {}   # or `create=#true` behind the owner",
+            owner.user
+        );
+        Ok(Some(self.blocking(message, remedy)))
+    }
+
+    /// A file that the app shares and that only a person can make.
+    fn expected(
+        &self,
+        id: &ResourceId,
+        wanted: &Resource,
+        found: Option<&Resource>,
+    ) -> Option<Finding> {
+        let expected = wanted.settings.get("expected").and_then(Value::as_text)?;
+        if found.is_some() || !wanted.attributes.is_empty() {
+            return None;
+        }
+        let message = format!("the {expected} is missing: {}", id.name);
+        let remedy = format!(
+            "scp {expected} {}:{}   # or give it a `seed` in the declaration",
+            self.asked.app.host, id.name
+        );
+        Some(self.blocking(message, remedy.replace("shared file ", "")))
+    }
+
+    /// What another environment or app owns.
+    fn owned(&self, id: &ResourceId) -> Option<Finding> {
+        let other = self.claims.iter().find(|claims| {
+            claims.root != self.app.places.root
+                && claims.has(id)
+                && !Path::new(&id.name).starts_with(&self.app.places.root)
+        })?;
+        let message = format!(
+            "{} {} belongs to the app {} of the environment {} on this host ({})",
+            id.kind,
+            id.name,
+            other.app,
+            other.environment,
+            other.root.display()
+        );
+        let remedy = format!("rosey remove {} {}", other.environment, other.app);
+        Some(self.blocking(message, remedy))
+    }
+
+    /// What is there, isn't as wanted, and no ledger knows.
+    fn foreign(
+        &self,
+        id: &ResourceId,
+        wanted: &Resource,
+        found: Option<&Resource>,
+    ) -> Result<Option<Finding>, HostError> {
+        let may_differ = [
+            ResourceKind::DIRECTORY,
+            ResourceKind::RELEASE,
+            ResourceKind::TASK,
+        ];
+        let setting = |name: &str| wanted.settings.get(name).and_then(Value::as_bool) == Some(true);
+        let known = self.applied.is_some_and(|state| state.get(id).is_some());
+        let shared = Path::new(&id.name).starts_with(self.app.places.root.join("shared"));
+        let taken = known || shared || setting("adopt") || setting("external");
+        if found.is_none() || taken || may_differ.contains(&id.kind) {
+            return Ok(None);
+        }
+        let kind = kind_of(self.kinds, id)?;
+        if is_same(kind, id, found, Some(wanted)) {
+            return Ok(None);
+        }
+        let message = format!(
+            "{} {} is there already, and rosey didn't make it",
+            id.kind, id.name
+        );
+        let remedy = if id.kind == ResourceKind::SERVICE {
+            format!(
+                "write `adopt #true` for it, or: sudo systemctl disable --now {}",
+                id.name
+            )
+        } else {
+            format!(
+                "write `adopt #true` for it, or: sudo mv {0} {0}.old",
+                id.name
+            )
+        };
+        Ok(Some(self.blocking(message, remedy)))
+    }
+
+    /// Ports that a service wants which doesn't run yet, and that somebody listens on.
+    fn ports(&self, wanted: &Resource, found: Option<&Resource>) -> Vec<Finding> {
+        let Some(Value::List(ports)) = wanted.settings.get("ports") else {
+            return Vec::new();
+        };
+        if found.is_some_and(|found| found.is("active")) {
+            return Vec::new();
+        }
+        let listening = listening(self.host);
+        let wanted = ports.iter().filter_map(Value::as_int);
+        wanted
+            .filter(|port| listening.contains(port))
+            .map(|port| {
+                let message = format!("something else listens on port {port}");
+                self.blocking(message, format!("sudo ss -ltnp 'sport = :{port}'"))
+            })
+            .collect()
+    }
+}
+
+/// TCP ports that somebody listens on (proc(5), /proc/net/tcp: the state 0A is LISTEN).
+fn listening(host: &dyn ReadHost) -> BTreeSet<i64> {
+    let mut ports = BTreeSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = host.read(Path::new(table)).unwrap_or_default();
+        for line in String::from_utf8_lossy(&text).lines().skip(1) {
+            let mut fields = line.split_whitespace();
+            let (address, state) = (fields.nth(1), fields.nth(1));
+            let port = address.and_then(|address| address.rsplit_once(':'));
+            if let (Some((_, port)), Some("0A")) = (port, state) {
+                ports.extend(i64::from_str_radix(port, 16));
+            }
+        }
+    }
+    ports
+}

@@ -1,0 +1,89 @@
+//! Reading gates, on request.
+
+use super::app::App;
+use super::protocol::{AppAddress, Reply};
+use super::session::{Answer, Session};
+use crate::apply::Cancel;
+use crate::host::{Manager, WriteHost};
+use crate::model::{EventKind, GateResult, Gates};
+
+/// What is to be read, and how.
+pub struct GateRequest<'a> {
+    /// The host; gates that are commands run there.
+    pub host: &'a dyn WriteHost,
+    /// Who runs the app's services.
+    pub manager: &'a Manager,
+    /// The gates.
+    pub gates: &'a Gates,
+    /// Whether to wait for `within` and `stable`, or to read each once.
+    pub settle: bool,
+    /// Ends the waiting.
+    pub cancel: &'a Cancel,
+}
+
+/// Reads gates: one result each, in their order.
+pub type GateReader = fn(&GateRequest<'_>) -> Vec<GateResult>;
+
+impl Session<'_> {
+    pub(super) fn gates(
+        &mut self,
+        id: u64,
+        address: &AppAddress,
+        gates: Option<Gates>,
+        settle: bool,
+    ) -> Answer {
+        let app = self.app(address)?;
+        let gates = match gates {
+            Some(gates) => gates,
+            None => self.standing_gates(&app)?,
+        };
+        let results = self.read_gates(&app, &gates, settle);
+        for result in &results {
+            self.tell_gate(id, &app, result, false);
+        }
+        Ok(Reply::Gates(results))
+    }
+
+    /// The gates of the generation that stands.
+    pub(super) fn standing_gates(&self, app: &App) -> Result<Gates, super::protocol::Refusal> {
+        let ledger = self.ledger(app)?;
+        let current = ledger.as_ref().and_then(|ledger| ledger.current());
+        Ok(current.map(|it| it.gates.clone()).unwrap_or_default())
+    }
+
+    pub(super) fn read_gates(&self, app: &App, gates: &Gates, settle: bool) -> Vec<GateResult> {
+        let cancel = self.cancels.of(&app.address.app);
+        self.read_gates_until(app, gates, settle, &cancel)
+    }
+
+    pub(super) fn read_gates_until(
+        &self,
+        app: &App,
+        gates: &Gates,
+        settle: bool,
+        cancel: &Cancel,
+    ) -> Vec<GateResult> {
+        if gates.gates.is_empty() {
+            return Vec::new();
+        }
+        (self.options.gates)(&GateRequest {
+            host: self.host,
+            manager: &app.service_manager(),
+            gates,
+            settle,
+            cancel,
+        })
+    }
+
+    pub(super) fn tell_gate(&self, id: u64, app: &App, result: &GateResult, baseline: bool) {
+        self.out.event(
+            id,
+            EventKind::GateRead {
+                host: app.address.host.clone(),
+                app: app.address.app.clone(),
+                result: result.clone(),
+                baseline,
+            },
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! The ledger file: one app's generations, holds and times of changes on this host.
+//!
+//! Written whole, synced and renamed. What its words mean is in [`crate::model::ledger`].
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::protocol::Marks;
+use super::registry::{read_if_there, write_durably};
+use crate::apply::Told;
+use crate::host::{HostError, HostErrorKind, Owner, ReadHost, WriteHost};
+use crate::model::{Generation, Ledger, State};
+
+const FORMAT: &str = "rosey ledger 1";
+
+/// Why a ledger can't be read.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// A primitive failed.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// Another program wrote it.
+    #[error(
+        "the ledger {path} has the format {format:?}, which this version of rosey doesn't know; nothing was touched. Use the version that wrote it"
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it says of itself.
+        format: String,
+    },
+    /// It says that it has our format, and hasn't.
+    #[error("the ledger {path} is damaged; nothing was touched: {source}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct File<L> {
+    format: String,
+    ledger: L,
+}
+
+/// The ledger in an app's directory of the registry; none before the first run.
+///
+/// # Errors
+/// When it is there and can't be read.
+pub fn load(host: &dyn ReadHost, state: &Path) -> Result<Option<Ledger>, LedgerError> {
+    let path = state.join("ledger.json");
+    let Some(bytes) = read_if_there(host, &path)? else {
+        return Ok(None);
+    };
+    let damaged = |source| LedgerError::Damaged {
+        path: path.clone(),
+        source,
+    };
+    let named: File<serde_json::Value> = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if named.format != FORMAT {
+        return Err(LedgerError::UnknownFormat {
+            path,
+            format: named.format,
+        });
+    }
+    serde_json::from_value(named.ledger)
+        .map(Some)
+        .map_err(damaged)
+}
+
+/// Writes the ledger. When this returns it is durable; cut off, the one before stands.
+///
+/// # Errors
+/// When it can't be written.
+pub fn store(
+    host: &dyn WriteHost,
+    state: &Path,
+    ledger: &Ledger,
+    owner: &Owner,
+) -> Result<(), HostError> {
+    let path = state.join("ledger.json");
+    let file = File {
+        format: FORMAT.to_owned(),
+        ledger,
+    };
+    let bytes = serde_json::to_vec(&file).map_err(|error| HostError {
+        doing: "write".to_owned(),
+        path: path.display().to_string(),
+        kind: HostErrorKind::Other(error.to_string()),
+    })?;
+    write_durably(host, &path, &bytes, owner)
+}
+
+/// What rosey has applied and answers for. What was there before it came (generation 0, or a
+/// generation that went back to that) is nobody's: it is not removed for not being declared.
+#[must_use]
+pub fn applied(ledger: &Ledger) -> Option<&State> {
+    let current = ledger.current()?;
+    current.release.is_some().then_some(&current.state)
+}
+
+/// A ledger at an app's first run: what was there before rosey came is generation 0.
+#[must_use]
+pub fn begin(told: &Told) -> Ledger {
+    let opened = &told.opened;
+    let root = opened.root.to_string_lossy().into_owned();
+    let mut ledger = Ledger::new(opened.environment.clone(), opened.app.clone(), root);
+    ledger.generations.push(Generation {
+        run: None,
+        number: 0,
+        parent: None,
+        release: None,
+        version: None,
+        content: None,
+        declared: None,
+        state: opened.before.clone(),
+        gates: crate::model::Gates::default(),
+        backup: None,
+        author: opened.author.clone(),
+        at: opened.at.clone(),
+        verified: false,
+        left: false,
+        bad: false,
+    });
+    ledger
+}
+
+/// Takes in what a run has come to: its head, and when it changed what.
+pub fn take_in(ledger: &mut Ledger, told: &Told) {
+    if !told.opened.plan.is_empty() {
+        ledger.head = Some(told.opened.run.clone());
+    }
+    let changes = told.changes.iter();
+    ledger
+        .changes
+        .extend(changes.map(|(id, moment)| (id.clone(), moment.clone())));
+}
+
+/// Takes in marks.
+pub fn mark(ledger: &mut Ledger, marks: &Marks) {
+    for generation in &mut ledger.generations {
+        generation.left |= marks.left.contains(&generation.number);
+    }
+    ledger
+        .holds
+        .retain(|hold| !marks.lift_all && !marks.lift.contains(&hold.declared));
+    for hold in &marks.hold {
+        ledger.holds.retain(|known| known.declared != hold.declared);
+        ledger.holds.push(hold.clone());
+    }
+}
+
+/// Appends a generation; the same run again changes nothing.
+pub fn append(ledger: &mut Ledger, generation: Generation) {
+    let known = |it: &Generation| it.run.is_some() && it.run == generation.run;
+    if !ledger.generations.iter().any(known) {
+        ledger.generations.push(generation);
+    }
+    ledger.notice = None;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::MemoryHost;
+    use crate::model::{AppName, Digest, EnvironmentName, Hold, RunId};
+
+    fn example() -> Ledger {
+        Ledger::new(
+            EnvironmentName::new("prod").unwrap(),
+            AppName::new("bot").unwrap(),
+            "/opt/bot".to_owned(),
+        )
+    }
+
+    fn owner() -> Owner {
+        Owner {
+            user: "root".to_owned(),
+            group: "root".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_loaded_and_another_format_is_left_alone() {
+        let host = MemoryHost::new();
+        host.put_directory("/s");
+        assert_eq!(load(&host, Path::new("/s")).unwrap(), None);
+        store(&host, Path::new("/s"), &example(), &owner()).unwrap();
+        assert_eq!(load(&host, Path::new("/s")).unwrap(), Some(example()));
+        host.put_file(
+            "/s/ledger.json",
+            r#"{"format":"rosey ledger 2","ledger":[]}"#,
+        );
+        let error = load(&host, Path::new("/s")).unwrap_err();
+        assert!(error.to_string().contains("rosey ledger 2"), "{error}");
+    }
+
+    #[test]
+    fn holds_are_set_once_and_lifted() {
+        let mut ledger = example();
+        let hold = Hold {
+            declared: Digest::of(b"1"),
+            release: "1".to_owned(),
+            why: "a gate".to_owned(),
+            run: RunId("1".to_owned()),
+            at: String::new(),
+        };
+        let set = Marks {
+            hold: vec![hold],
+            ..Marks::default()
+        };
+        mark(&mut ledger, &set);
+        mark(&mut ledger, &set);
+        assert_eq!(ledger.holds.len(), 1);
+        let lift = Marks {
+            lift: vec![Digest::of(b"1")],
+            ..Marks::default()
+        };
+        mark(&mut ledger, &lift);
+        assert_eq!(ledger.holds.len(), 0);
+    }
+}

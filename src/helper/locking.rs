@@ -1,0 +1,116 @@
+//! Taking locks, all or none, and giving them back.
+
+use std::collections::BTreeMap;
+
+use super::app::App;
+use super::lock::{self, AppLock};
+use super::protocol::{AppAddress, Holder, Refusal, RefusalKind, Reply};
+use super::refuse::refusal;
+use super::session::{Answer, Held, Session};
+use crate::model::{Author, RunId};
+
+impl Session<'_> {
+    pub(super) fn lock(
+        &mut self,
+        run: &RunId,
+        apps: &[AppAddress],
+        author: &Author,
+        command: &str,
+    ) -> Answer {
+        let mut found = Vec::new();
+        for address in apps {
+            let app = self.app(address)?;
+            self.refuse_foreign_root(&app)?;
+            found.push(app);
+        }
+        // One order for everybody: two runs that want the same apps don't take half of them each.
+        found.sort_by(|one, other| one.places.state.cmp(&other.places.state));
+        let mut taken = BTreeMap::new();
+        for app in found {
+            let name = app.address.app.clone();
+            match self.held.get(&name) {
+                Some(held) if &held.run == run => continue,
+                Some(held) => {
+                    let words = format!("this session holds {name} for the run {}", held.run);
+                    return Err(refusal(RefusalKind::NotLocked, words));
+                }
+                None => {}
+            }
+            let holder = Holder {
+                app: name.clone(),
+                run: run.clone(),
+                author: author.clone(),
+                command: command.to_owned(),
+                since: self.host.time(),
+                process: std::process::id(),
+            };
+            self.registry.make(self.host, &app.places)?;
+            match AppLock::try_take(&app.places.state, &holder)? {
+                Some(lock) => {
+                    let run = run.clone();
+                    taken.insert(name, Held { run, app, lock });
+                }
+                None => {
+                    let other = lock::holder(&app.places.state);
+                    // It was given back between the two looks, or its holder is writing its name: busy all the same.
+                    let unknown = Holder {
+                        run: RunId("unknown".to_owned()),
+                        author: Author::default(),
+                        command: String::new(),
+                        process: 0,
+                        ..holder
+                    };
+                    return Ok(Reply::Busy(other.unwrap_or(unknown)));
+                }
+            }
+        }
+        self.held.extend(taken);
+        Ok(Reply::Done)
+    }
+
+    /// An app's root belongs to the environment and app that its ledger names.
+    fn refuse_foreign_root(&self, app: &App) -> Result<(), Refusal> {
+        let Some(ledger) = self.ledger(app)? else {
+            return Ok(());
+        };
+        let address = &app.address;
+        if (&ledger.environment, &ledger.app) == (&address.environment, &address.app) {
+            return Ok(());
+        }
+        let words = format!(
+            "{} belongs to the app {} of the environment {}; give {} another root, or take that one away with `rosey remove {} {}`",
+            ledger.root,
+            ledger.app,
+            ledger.environment,
+            address.app,
+            ledger.environment,
+            ledger.app
+        );
+        Err(refusal(RefusalKind::Owned, words))
+    }
+
+    pub(super) fn unlock(&mut self, run: &RunId) -> Answer {
+        for (name, held) in &self.held {
+            let open = self.runs.get(name).filter(|_| &held.run == run);
+            let unsettled = open.is_some_and(|open| {
+                let in_the_middle = |told: &crate::apply::Told| {
+                    told.settled.is_none() && !told.ready && &told.opened.run == run
+                };
+                open.here && open.journal.ask(in_the_middle)
+            });
+            if unsettled {
+                let words =
+                    format!("the run {run} of {name} is in the middle: it goes on, or back");
+                return Err(refusal(RefusalKind::Internal, words));
+            }
+        }
+        let names: Vec<_> = self.held.keys().cloned().collect();
+        for name in names {
+            if self.held.get(&name).is_some_and(|held| &held.run == run) {
+                self.runs.remove(&name);
+                self.held.remove(&name);
+            }
+        }
+        Ok(Reply::Done)
+    }
+}

@@ -1,0 +1,80 @@
+//! Reading resources: what is wanted, and what rosey has applied. Takes no lock and changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::findings::{self, Seen};
+use super::ledger;
+use super::protocol::{ObserveApp, ObservedApp, Refusal, Reply};
+use super::session::{Answer, Session};
+use crate::apply::site::kind_of;
+use crate::model::{Finding, FindingClass, Resource, ResourceId, State};
+
+impl Session<'_> {
+    pub(super) fn observe(&mut self, apps: Vec<ObserveApp>) -> Answer {
+        for app in &apps {
+            self.know(&app.manifests)?;
+        }
+        let observed: Result<Vec<_>, _> = apps.iter().map(|app| self.observe_one(app)).collect();
+        Ok(Reply::Observed(observed?))
+    }
+
+    fn observe_one(&self, asked: &ObserveApp) -> Result<ObservedApp, Refusal> {
+        let app = self.app(&asked.app)?;
+        let ledger = self.ledger(&app)?;
+        let applied = ledger.as_ref().and_then(ledger::applied);
+        let mut known: BTreeMap<ResourceId, Resource> = applied
+            .map(|state| state.resources.clone())
+            .unwrap_or_default();
+        known.extend(asked.wanted.resources.clone());
+        let known: Vec<_> = known.into_iter().collect();
+        let mut actual = State::default();
+        let mut changes = Vec::new();
+        let mut unread = BTreeSet::new();
+        let mut found = Vec::new();
+        self.reading(&app, ledger.as_ref(), &known, |context| {
+            for (id, wanted) in &known {
+                let observed = kind_of(self.options.kinds, id)
+                    .and_then(|kind| kind.observe(context, id, Some(wanted)));
+                let observed = match observed {
+                    Ok(observed) => observed,
+                    Err(error) if asked.findings => {
+                        unread.insert(id.clone());
+                        found.push(Finding {
+                            class: FindingClass::Blocking,
+                            host: asked.app.host.clone(),
+                            app: Some(asked.app.app.clone()),
+                            message: format!("{} {} can't be read: {error}", id.kind, id.name),
+                            remedy: None,
+                        });
+                        continue;
+                    }
+                    Err(error) => return Err(Refusal::from(error)),
+                };
+                if !observed.changes.is_empty() {
+                    changes.push((id.clone(), observed.changes));
+                }
+                if let Some(resource) = observed.resource {
+                    actual.resources.insert(id.clone(), resource);
+                }
+            }
+            Ok(())
+        })?;
+        if asked.findings {
+            found.extend(findings::find(&Seen {
+                host: self.host.as_read(),
+                kinds: self.options.kinds,
+                app: &app,
+                asked,
+                applied,
+                actual: &actual,
+                unread: &unread,
+                claims: &self.registry.claims(self.host.as_read())?,
+            })?);
+        }
+        Ok(ObservedApp {
+            actual,
+            changes,
+            findings: found,
+        })
+    }
+}

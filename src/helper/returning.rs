@@ -1,0 +1,349 @@
+//! Going back, on request or because the controller is gone. How is `apply`'s business.
+
+use std::time::Instant;
+
+use super::app::App;
+use super::ledger;
+use super::lock::{self, AppLock};
+use super::protocol::{AppAddress, Holder, Refusal, RefusalKind, Reply, WentBack};
+use super::refuse::refusal;
+use super::session::{Answer, Held, OpenRun, Session, journal_path};
+use crate::apply::{
+    Back, Cancel, Cause, Journal, JournalError, Record, Returned, Settled, Told, Unfinished,
+    go_back, sweep,
+};
+use crate::host::HostError;
+use crate::model::{AppName, Author, EventKind, Hold, Ledger, RunId};
+
+/// Why and how far to go back.
+struct Asked {
+    cause: Cause,
+    all_back: bool,
+    /// Whether somebody is there to be told; else the ledger keeps a notice.
+    told: bool,
+}
+
+impl Session<'_> {
+    pub(super) fn go_back(
+        &mut self,
+        id: u64,
+        run: &RunId,
+        app: &AppName,
+        (reason, hold): (String, Option<Hold>),
+        all_back: bool,
+    ) -> Answer {
+        let held = self.locked(app)?;
+        let app = held.app.clone();
+        self.open_run(&app, run)?;
+        let asked = Asked {
+            cause: Cause { reason, hold },
+            all_back,
+            told: true,
+        };
+        Ok(Reply::WentBack(self.take_back(id, &app, &asked)?))
+    }
+
+    /// Takes the way back of a run that was cut off, if there is one.
+    pub(super) fn settle(&mut self, id: u64, address: &AppAddress) -> Answer {
+        let app = self.locked(&address.app)?.app.clone();
+        Ok(Reply::WentBack(self.settle_app(id, &app)?))
+    }
+
+    fn settle_app(&mut self, id: u64, app: &App) -> Result<WentBack, Refusal> {
+        let nothing = WentBack {
+            run: None,
+            steps: 0,
+            problems: Vec::new(),
+            gates: Vec::new(),
+            once: false,
+            elapsed: 0,
+        };
+        self.runs.remove(&app.address.app);
+        let Some(journal) = Journal::open(self.host, &journal_path(app))? else {
+            return Ok(nothing);
+        };
+        let told = journal.told();
+        if told.settled.is_some() {
+            return Ok(nothing);
+        }
+        let ledger = self.ledger(app)?;
+        let committed = ledger.as_ref().is_some_and(|it| has_committed(it, &told));
+        let here = false;
+        let name = app.address.app.clone();
+        if committed {
+            journal.append(&Record::Settled(Settled::Committed))?;
+            self.runs.insert(name, OpenRun { journal, here });
+            self.sweep(id, app)?;
+            return Ok(nothing);
+        }
+        self.runs.insert(name, OpenRun { journal, here });
+        let asked = Asked {
+            cause: Cause {
+                reason: "the run was cut off".to_owned(),
+                hold: None,
+            },
+            all_back: true,
+            told: true,
+        };
+        self.take_back(id, app, &asked)
+    }
+
+    /// Stops another helper that makes no progress, and settles its journal.
+    pub(super) fn break_run(&mut self, id: u64, address: &AppAddress, run: &RunId) -> Answer {
+        let app = self.app(address)?;
+        if self.held.contains_key(&address.app) {
+            let words = format!("this session holds the lock of {} itself", address.app);
+            return Err(refusal(RefusalKind::Internal, words));
+        }
+        if let Some(holder) = lock::holder(&app.places.state) {
+            if &holder.run != run {
+                let words = format!(
+                    "the lock of {} is held by the run {}, not by {run}",
+                    address.app, holder.run
+                );
+                return Err(refusal(RefusalKind::NoSuchRun, words));
+            }
+            lock::end_holder(&app.places.state, &holder)?;
+        }
+        let told = crate::apply::journal::read(self.host.as_read(), &journal_path(&app))?;
+        let open = told.filter(|told| told.settled.is_none());
+        if open.as_ref().is_some_and(|told| &told.opened.run != run) {
+            let words = format!("the run that is open for {} is another one", address.app);
+            return Err(refusal(RefusalKind::NoSuchRun, words));
+        }
+        let holder = Holder {
+            app: address.app.clone(),
+            run: run.clone(),
+            author: open.map(|told| told.opened.author).unwrap_or_default(),
+            command: "unlock".to_owned(),
+            since: self.host.time(),
+            process: std::process::id(),
+        };
+        self.registry.make(self.host, &app.places)?;
+        let Some(lock) = AppLock::try_take(&app.places.state, &holder)? else {
+            let words = format!(
+                "the lock of {} is held by somebody else by now",
+                address.app
+            );
+            return Err(refusal(RefusalKind::NotLocked, words));
+        };
+        let held = Held {
+            run: run.clone(),
+            app: app.clone(),
+            lock,
+        };
+        self.held.insert(address.app.clone(), held);
+        let settled = self.settle_app(id, &app);
+        self.runs.remove(&address.app);
+        self.held.remove(&address.app);
+        Ok(Reply::WentBack(settled?))
+    }
+
+    /// The controller is gone: what it left in the middle goes back, what is ready stays as it is.
+    pub(super) fn lost(&mut self, reason: &str) {
+        let open: Vec<App> = self
+            .held
+            .values()
+            .filter(|held| {
+                let run = self.runs.get(&held.app.address.app);
+                run.is_some_and(|open| {
+                    let in_the_middle = |told: &Told| told.settled.is_none() && !told.ready;
+                    open.journal.ask(in_the_middle)
+                })
+            })
+            .map(|held| held.app.clone())
+            .collect();
+        for app in open {
+            let asked = Asked {
+                cause: Cause {
+                    reason: format!("the controller was lost: {reason}"),
+                    hold: None,
+                },
+                all_back: false,
+                told: false,
+            };
+            // What it came to is in the journal and the ledger: nobody else is there.
+            drop(self.take_back(0, &app, &asked));
+        }
+        let guard = self.runs.values().filter_map(|open| {
+            let ready =
+                |told: &Told| (told.ready && told.settled.is_none()).then_some(told.opened.guard);
+            open.journal.ask(ready)
+        });
+        // Its controller may come back and commit; until then nobody else begins.
+        if let Some(guard) = guard.max() {
+            std::thread::sleep(std::time::Duration::from_millis(guard));
+        }
+    }
+
+    /// Takes the way back of an open run. While the host refuses for now, it is tried again.
+    fn take_back(&mut self, id: u64, app: &App, asked: &Asked) -> Result<WentBack, Refusal> {
+        let begin = Instant::now();
+        let name = &app.address.app;
+        let told = match self.runs.get(name) {
+            Some(open) => open.journal.told(),
+            None => {
+                let words = format!("no run of {name} is open here");
+                return Err(refusal(RefusalKind::NoSuchRun, words));
+            }
+        };
+        let run = told.opened.run.clone();
+        self.out.event(
+            id,
+            EventKind::GoingBack {
+                host: app.address.host.clone(),
+                app: name.clone(),
+                reason: asked.cause.reason.clone(),
+            },
+        );
+        // By what was declared when the run began, whatever is declared now.
+        let app = &App {
+            owner: told.opened.owner.clone(),
+            address: AppAddress {
+                ignore: told.opened.ignore.clone(),
+                ..app.address.clone()
+            },
+            ..app.clone()
+        };
+        let mut steps = 0;
+        let returned = loop {
+            let returned = self.try_back(id, app, &run, asked)?;
+            let why = match &returned {
+                Ok(returned) if returned.unfinished == Some(Unfinished::Temporary) => {
+                    steps += returned.steps;
+                    returned.problems.join("; ")
+                }
+                Err(JournalError::Host(error)) if error.kind.is_temporary() => error.to_string(),
+                _ => break returned?,
+            };
+            self.out.event(
+                id,
+                EventKind::Waiting {
+                    host: Some(app.address.host.clone()),
+                    reason: format!("to go on with the way back of {name}: {why}"),
+                },
+            );
+            std::thread::sleep(self.options.retry);
+        };
+        let went = WentBack {
+            run: Some(run),
+            steps: steps + returned.steps,
+            once: returned.unfinished == Some(Unfinished::Once),
+            problems: returned.problems,
+            gates: returned.gates,
+            elapsed: u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        self.out.event(
+            id,
+            EventKind::WentBack {
+                host: app.address.host.clone(),
+                app: name.clone(),
+                complete: went.problems.is_empty() && !went.once,
+                problems: went.problems.clone(),
+                steps: went.steps,
+                elapsed: went.elapsed,
+            },
+        );
+        Ok(went)
+    }
+
+    fn try_back(
+        &self,
+        id: u64,
+        app: &App,
+        run: &RunId,
+        asked: &Asked,
+    ) -> Result<Result<Returned, JournalError>, Refusal> {
+        let Some(open) = self.runs.get(&app.address.app) else {
+            let words = format!("no run of {} is open here", app.address.app);
+            return Err(refusal(RefusalKind::NoSuchRun, words));
+        };
+        let out = self.out.clone();
+        self.with_site(app, run, |site| {
+            let back = Back {
+                cause: asked.cause.clone(),
+                all_back: asked.all_back,
+                workers: self.options.workers,
+                tell: &|event| out.event(id, event),
+                judge: &|gates| {
+                    // Nobody who asks to go back may end the reading that proves it.
+                    let results = self.read_gates_until(app, gates, true, &Cancel::new());
+                    for result in &results {
+                        self.tell_gate(id, app, result, false);
+                    }
+                    results
+                },
+                keep: &|told, returned| self.keep_return(app, told, returned, asked.told),
+            };
+            go_back(site, &open.journal, &back)
+        })
+    }
+
+    /// What the ledger keeps of a way back.
+    fn keep_return(
+        &self,
+        app: &App,
+        told: &Told,
+        returned: &Returned,
+        heard: bool,
+    ) -> Result<(), HostError> {
+        let read = ledger::load(self.host.as_read(), &app.places.state);
+        let known = read.map_err(|error| match error {
+            ledger::LedgerError::Host(error) => error,
+            other => HostError {
+                doing: "read".to_owned(),
+                path: app.places.state.display().to_string(),
+                kind: crate::host::HostErrorKind::Other(other.to_string()),
+            },
+        })?;
+        let mut ledger = known.unwrap_or_else(|| ledger::begin(told));
+        ledger::take_in(&mut ledger, told);
+        if let Some(cause) = &told.going_back {
+            let marks = super::protocol::Marks {
+                hold: cause.hold.iter().cloned().collect(),
+                ..super::protocol::Marks::default()
+            };
+            ledger::mark(&mut ledger, &marks);
+            ledger.notice = (!heard || !returned.problems.is_empty())
+                .then(|| notice(told, &cause.reason, &returned.problems));
+        }
+        ledger::store(self.host, &app.places.state, &ledger, self.registry.user())
+    }
+
+    /// Removes what a settled run put aside; what can't be removed is removed before the next run.
+    pub(super) fn sweep(&self, id: u64, app: &App) -> Result<(), Refusal> {
+        let Some(open) = self.runs.get(&app.address.app) else {
+            return Ok(());
+        };
+        let run = open.journal.ask(|told| told.opened.run.clone());
+        let swept = self.with_site(app, &run, |site| {
+            sweep::sweep(site, &open.journal, &std::collections::BTreeSet::new())
+        })?;
+        if let Err(error) = swept {
+            let text = format!("what the run had put aside is still there: {error}");
+            let host = Some(app.address.host.clone());
+            self.out.event(id, EventKind::Note { host, text });
+        }
+        Ok(())
+    }
+}
+
+/// Whether the ledger already has the generation of a run: its commit was cut off just before its end.
+pub(super) fn has_committed(ledger: &Ledger, told: &Told) -> bool {
+    let runs = ledger.generations.iter().filter_map(|it| it.run.as_ref());
+    runs.into_iter().any(|run| run == &told.opened.run)
+}
+
+fn notice(told: &Told, reason: &str, problems: &[String]) -> String {
+    let opened = &told.opened;
+    let Author { user, .. } = &opened.author;
+    let mut text = format!(
+        "the run {} ({} by {user}) went back: {reason}",
+        opened.run, opened.command
+    );
+    for problem in problems {
+        text.push_str("; ");
+        text.push_str(problem);
+    }
+    text
+}

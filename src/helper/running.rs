@@ -1,0 +1,203 @@
+//! A run under way: its steps, and its end when all is well.
+
+use std::collections::BTreeMap;
+
+use super::app::App;
+use super::ledger;
+use super::protocol::{AppAddress, Marks, Refusal, RefusalKind, Reply, StepFailure};
+use super::refuse::refusal;
+use super::session::{Answer, Session};
+use crate::apply::step::is_same;
+use crate::apply::{Batch, Record, Settled, Told, Way, take_all};
+use crate::model::{AppName, Generation, Resource, ResourceId, RunId, State, StepId};
+
+impl Session<'_> {
+    pub(super) fn steps(
+        &mut self,
+        id: u64,
+        run: &RunId,
+        name: &AppName,
+        steps: &[StepId],
+    ) -> Answer {
+        let app = self.locked_by(name, run)?;
+        let cancel = self.cancels.of(name);
+        let open = self.open_run(&app, run)?;
+        let told = open.journal.told();
+        if !open.here || told.going_back.is_some() || told.ready {
+            let words = format!("the run {run} of {name} takes no further steps");
+            return Err(refusal(RefusalKind::NoSuchRun, words));
+        }
+        let plan = &told.opened.plan;
+        let batch: Option<Vec<_>> = steps.iter().map(|id| plan.step(id)).collect();
+        let Some(batch) = batch else {
+            let words = format!("a step that was asked for isn't in the plan of {name}");
+            return Err(refusal(RefusalKind::Internal, words));
+        };
+        for step in &batch {
+            let missing = step.after.iter().find(|before| {
+                plan.step(before).is_some()
+                    && !told.done.contains(before)
+                    && !steps.contains(before)
+            });
+            if let Some(missing) = missing {
+                let words = format!("{} waits for {missing}, which isn't done", step.id);
+                return Err(refusal(RefusalKind::Internal, words));
+            }
+        }
+        let known = told.known();
+        let out = self.out.clone();
+        let journal = &self.runs[name].journal;
+        let outcome = self.with_site(&app, run, |site| {
+            take_all(
+                site,
+                journal,
+                &Batch {
+                    steps: batch,
+                    way: Way::Forward,
+                    known: &known,
+                    workers: self.options.workers,
+                    cancel: &cancel,
+                    tell: &|event| out.event(id, event),
+                },
+            )
+        })?;
+        let failed = outcome.failed.into_iter().next();
+        let failed = failed.map(|(step, error)| StepFailure {
+            step,
+            error: error.to_string(),
+            verdict: error.is_verdict(),
+            conflict: error.is_conflict(),
+        });
+        let cancelled = outcome.left.into_iter().next().map(|step| StepFailure {
+            step,
+            error: "the run was asked to go back before this step".to_owned(),
+            verdict: false,
+            conflict: false,
+        });
+        Ok(Reply::Steps {
+            failed: failed.or(cancelled),
+        })
+    }
+
+    pub(super) fn ready(&mut self, run: &RunId, name: &AppName) -> Answer {
+        let app = self.locked_by(name, run)?;
+        let open = self.open_run(&app, run)?;
+        let told = open.journal.told();
+        if !open.here || told.going_back.is_some() {
+            let words = format!("the run {run} of {name} is going back");
+            return Err(refusal(RefusalKind::NoSuchRun, words));
+        }
+        let missing = told
+            .opened
+            .plan
+            .steps
+            .iter()
+            .find(|step| !told.done.contains(&step.id));
+        if let Some(missing) = missing {
+            let words = format!("{} isn't done", missing.id);
+            return Err(refusal(RefusalKind::Internal, words));
+        }
+        if !told.ready {
+            open.journal.append(&Record::Ready)?;
+        }
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn commit(
+        &mut self,
+        run: &RunId,
+        name: &AppName,
+        mut generation: Generation,
+        marks: &Marks,
+    ) -> Answer {
+        let app = self.locked(name)?.app.clone();
+        let mut ledger = self.ledger(&app)?;
+        let told = match self.open_run(&app, run) {
+            Ok(open) => open.journal.told(),
+            // Asked again because the answer was lost.
+            Err(refused) => match ledger {
+                Some(ledger)
+                    if ledger
+                        .current()
+                        .is_some_and(|it| it.run.as_ref() == Some(run)) =>
+                {
+                    return Ok(Reply::Committed(Box::new(ledger)));
+                }
+                _ => return Err(refused),
+            },
+        };
+        if !told.ready || told.going_back.is_some() {
+            let words = format!("the run {run} of {name} isn't ready to be committed");
+            return Err(refusal(RefusalKind::Internal, words));
+        }
+        let mut ledger = ledger.take().unwrap_or_else(|| ledger::begin(&told));
+        ledger::take_in(&mut ledger, &told);
+        generation.state = self.as_read(&app, run, &generation.state)?;
+        if let [first] = ledger.generations.as_mut_slice()
+            && first.run.is_none()
+        {
+            let found = found(&told, &generation.state);
+            self.keep_found(&app, &found)?;
+            first.state.extend(found);
+        }
+        ledger::append(&mut ledger, generation);
+        ledger::mark(&mut ledger, marks);
+        ledger::store(self.host, &app.places.state, &ledger, self.registry.user())?;
+        let open = self.open_run(&app, run)?;
+        open.journal.append(&Record::Settled(Settled::Committed))?;
+        self.sweep(0, &app)?;
+        Ok(Reply::Committed(Box::new(ledger)))
+    }
+
+    /// A state as it is read now. Where it isn't as it should be, what it should be stands: drift tells.
+    fn as_read(&self, app: &App, run: &RunId, wanted: &State) -> Result<State, Refusal> {
+        let Some(open) = self.runs.get(&app.address.app) else {
+            return Ok(wanted.clone());
+        };
+        let known: Vec<(ResourceId, Resource)> = wanted.resources.clone().into_iter().collect();
+        let read = self.with_site(app, run, |site| {
+            let mut read = BTreeMap::new();
+            for (id, resource) in &wanted.resources {
+                let kind = site.kind(id)?;
+                let found = site
+                    .observe(&open.journal, &known, id, Some(resource))?
+                    .resource;
+                let mut kept = resource.clone();
+                if let Some(found) = found
+                    && is_same(kind, id, Some(&found), Some(resource))
+                {
+                    kept.attributes = found.attributes;
+                }
+                read.insert(id.clone(), kept);
+            }
+            Ok::<_, crate::host::HostError>(State { resources: read })
+        })?;
+        Ok(read?)
+    }
+
+    pub(super) fn mark(&mut self, address: &AppAddress, marks: &Marks) -> Answer {
+        let app = self.locked(&address.app)?.app.clone();
+        let Some(mut ledger) = self.ledger(&app)? else {
+            let words = format!("nothing is known of {} on this host yet", address.app);
+            return Err(refusal(RefusalKind::NoSuchRun, words));
+        };
+        ledger::mark(&mut ledger, marks);
+        ledger::store(self.host, &app.places.state, &ledger, self.registry.user())?;
+        Ok(Reply::Done)
+    }
+}
+
+/// What the first run of an app found as it should be: it was there before rosey came, too.
+fn found(told: &Told, state: &State) -> State {
+    let changed = |id: &ResourceId| {
+        let mut steps = told.opened.plan.steps.iter();
+        steps.any(|step| &step.resource == id)
+    };
+    let resources = state.resources.iter();
+    State {
+        resources: resources
+            .filter(|(id, resource)| !changed(id) && !resource.attributes.is_empty())
+            .map(|(id, resource)| (id.clone(), resource.clone()))
+            .collect(),
+    }
+}

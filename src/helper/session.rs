@@ -1,0 +1,296 @@
+//! One session: requests in the order in which they come, each answered once.
+//!
+//! What a request does is in the file that is named after it. Nothing here is decided: the plan is
+//! the controller's, the way back is `apply`'s.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::app::App;
+use super::gates::GateReader;
+use super::link::{Cancels, Heard, Inbox, Out, listen};
+use super::lock::AppLock;
+use super::protocol::{AppAddress, Refusal, RefusalKind, Reply, Request};
+use super::refuse::refusal;
+use super::registry::Registry;
+use crate::apply::{Journal, Site};
+use crate::content::{Manifest, Store};
+use crate::host::{ReadHost, WriteHost};
+use crate::model::{AppName, Ledger, Places, RunId};
+use crate::step::kind::Kind;
+
+/// What a helper is started with, beside its stream and its host.
+pub struct Options {
+    /// blake3 of the program: a controller of another one is refused.
+    pub program: String,
+    /// Where the registry is, where that isn't the usual place.
+    pub state: Option<PathBuf>,
+    /// The key that the registry gets where it has none yet.
+    pub seal: [u8; 32],
+    /// What rosey knows about kinds.
+    pub kinds: &'static [&'static dyn Kind],
+    /// Who reads gates.
+    pub gates: GateReader,
+    /// Steps of one app at a time.
+    pub workers: usize,
+    /// How long to wait before a way back is tried again that the host refuses for now.
+    pub retry: Duration,
+}
+
+/// An answer, or why there is none.
+pub(super) type Answer = Result<Reply, Refusal>;
+
+/// An app whose lock this session holds.
+pub(super) struct Held {
+    pub run: RunId,
+    pub app: App,
+    /// Given back when this is dropped.
+    #[expect(dead_code, reason = "it is held by being here")]
+    pub lock: AppLock,
+}
+
+/// A run whose journal is open.
+pub(super) struct OpenRun<'h> {
+    pub journal: Journal<'h>,
+    /// Whether this session began it: no other may take its steps.
+    pub here: bool,
+}
+
+/// One session.
+pub(super) struct Session<'h> {
+    pub host: &'h dyn WriteHost,
+    pub options: &'h Options,
+    pub registry: Registry,
+    pub out: Out,
+    pub inbox: Inbox,
+    pub cancels: Arc<Cancels>,
+    pub held: BTreeMap<AppName, Held>,
+    pub runs: BTreeMap<AppName, OpenRun<'h>>,
+    /// What trees consist of that the controller has told of.
+    pub manifests: BTreeMap<String, Manifest>,
+    greeted: bool,
+}
+
+/// Serves a controller until its stream ends; the exit code of the helper.
+///
+/// # Errors
+/// When the registry can't be read: nothing is served then.
+pub fn serve_on(
+    host: &dyn WriteHost,
+    input: impl Read + Send + 'static,
+    output: impl Write + Send + 'static,
+    options: &Options,
+) -> u8 {
+    let out = Out::new(output);
+    let cancels = Arc::new(Cancels::default());
+    let inbox = listen(input, out.clone(), cancels.clone());
+    let registry = Registry::open(host.as_read(), options.state.as_deref(), options.seal);
+    let registry = match registry {
+        Ok(registry) => registry,
+        Err(error) => return refuse_all(inbox, &out, error.into()),
+    };
+    let mut session = Session {
+        host,
+        options,
+        registry,
+        out,
+        inbox,
+        cancels,
+        held: BTreeMap::new(),
+        runs: BTreeMap::new(),
+        manifests: BTreeMap::new(),
+        greeted: false,
+    };
+    loop {
+        match session.inbox.next() {
+            Heard::Request { id, request } => {
+                let reply = match session.answer(id, *request) {
+                    Ok(reply) => reply,
+                    Err(refusal) => Reply::Refused(refusal),
+                };
+                session.out.reply(id, reply);
+            }
+            // What belongs to a pack that was refused.
+            Heard::Bytes(_) | Heard::PackEnd { .. } | Heard::Credit { .. } => {}
+            Heard::Lost(reason) => {
+                session.lost(&reason);
+                return 0;
+            }
+        }
+    }
+}
+
+/// Nothing can be done here: every request is answered so.
+fn refuse_all(mut inbox: Inbox, out: &Out, why: Refusal) -> u8 {
+    loop {
+        match inbox.next() {
+            Heard::Request { id, .. } => out.reply(id, Reply::Refused(why.clone())),
+            Heard::Lost(_) => return 1,
+            _ => {}
+        }
+    }
+}
+
+impl<'h> Session<'h> {
+    fn answer(&mut self, id: u64, request: Request) -> Answer {
+        if !self.greeted && !matches!(request, Request::Hello { .. }) {
+            let words = "a session begins with hello";
+            return Err(refusal(RefusalKind::OtherProgram, words));
+        }
+        match request {
+            Request::Hello { program } => self.hello(&program),
+            Request::Survey { apps, seal } => self.survey(&apps, &seal),
+            Request::Observe { apps } => self.observe(apps),
+            Request::Gates { app, gates, settle } => self.gates(id, &app, gates, settle),
+            Request::Lock {
+                run,
+                apps,
+                author,
+                command,
+            } => self.lock(&run, &apps, &author, &command),
+            Request::Settle { app } => self.settle(id, &app),
+            Request::Begin(begin) => self.begin(id, *begin),
+            Request::Lacking {
+                app,
+                manifests,
+                digests,
+            } => self.lacking(&app, manifests, digests),
+            Request::Pack { app } => self.pack(id, &app),
+            Request::Supply { app, digests } => self.supply(id, &app, &digests),
+            Request::Steps { run, app, steps } => self.steps(id, &run, &app, &steps),
+            Request::GoBack {
+                run,
+                app,
+                reason,
+                hold,
+                all_back,
+            } => self.go_back(id, &run, &app, (reason, hold), all_back),
+            Request::Ready { run, app } => self.ready(&run, &app),
+            Request::Commit {
+                run,
+                app,
+                generation,
+                marks,
+            } => self.commit(&run, &app, *generation, &marks),
+            Request::Prune {
+                run,
+                app,
+                releases,
+                backups,
+            } => self.prune(&run, &app, releases, backups),
+            Request::Forget { run, app, data } => self.forget(&run, &app, data),
+            Request::Mark { app, marks } => self.mark(&app, &marks),
+            Request::Unlock { run } => self.unlock(&run),
+            Request::Break { app, run } => self.break_run(id, &app, &run),
+        }
+    }
+
+    fn hello(&mut self, program: &str) -> Answer {
+        if program != self.options.program {
+            let words = "the helper is another program than the controller; upload it again";
+            return Err(refusal(RefusalKind::OtherProgram, words));
+        }
+        self.greeted = true;
+        Ok(Reply::Welcome {
+            facts: self.host.facts(),
+        })
+    }
+
+    /// An app by its address. Reads only.
+    pub fn app(&self, address: &AppAddress) -> Result<App, Refusal> {
+        App::find(self.host.as_read(), &self.registry, address)
+    }
+
+    /// An app whose lock this session holds, whatever for.
+    pub fn locked(&self, app: &AppName) -> Result<&Held, Refusal> {
+        self.held.get(app).ok_or_else(|| {
+            let words = format!("the lock of {app} isn't held by this session");
+            refusal(RefusalKind::NotLocked, words)
+        })
+    }
+
+    /// An app whose lock this session holds for a run.
+    pub fn locked_by(&self, app: &AppName, run: &RunId) -> Result<App, Refusal> {
+        let held = self.locked(app)?;
+        if &held.run != run {
+            let words = format!("the lock of {app} is held for the run {}", held.run);
+            return Err(refusal(RefusalKind::NotLocked, words));
+        }
+        Ok(held.app.clone())
+    }
+
+    /// The open journal of a run; one that an earlier helper left open is taken up.
+    pub fn open_run(&mut self, app: &App, run: &RunId) -> Result<&OpenRun<'h>, Refusal> {
+        let name = &app.address.app;
+        if !self.runs.contains_key(name)
+            && let Some(journal) = Journal::open(self.host, &journal_path(app))?
+        {
+            let here = false;
+            self.runs.insert(name.clone(), OpenRun { journal, here });
+        }
+        let open = self.runs.get(name).filter(|open| {
+            let told =
+                |told: &crate::apply::Told| &told.opened.run == run && told.settled.is_none();
+            open.journal.ask(told)
+        });
+        open.ok_or_else(|| {
+            let words = format!("the run {run} of {name} has ended here, or was never begun");
+            refusal(RefusalKind::NoSuchRun, words)
+        })
+    }
+
+    /// The ledger of an app; none before its first run.
+    pub fn ledger(&self, app: &App) -> Result<Option<Ledger>, Refusal> {
+        Ok(super::ledger::load(self.host.as_read(), &app.places.state)?)
+    }
+
+    /// Does something with all that steps of a run need to know.
+    pub fn with_site<T>(
+        &self,
+        app: &App,
+        run: &RunId,
+        act: impl FnOnce(&Site<'_>) -> T,
+    ) -> Result<T, Refusal> {
+        let changes = self
+            .ledger(app)?
+            .map(|ledger| ledger.changes)
+            .unwrap_or_default();
+        let content = Store::new(self.host, &app.places, self.registry.seal());
+        let (host, told) = (self.host.as_read(), &self.manifests);
+        let manifest = |tree: &str| manifest(host, &app.places, told, tree);
+        Ok(act(&Site {
+            host: self.host,
+            kinds: self.options.kinds,
+            places: &app.places,
+            run,
+            owner: &app.owner,
+            ignore: &app.address.ignore,
+            seal: self.registry.seal(),
+            content: &content,
+            manifest: &manifest,
+            changes: &changes,
+        }))
+    }
+}
+
+/// What a tree consists of: as the controller has told, or as the app's store knows.
+pub(super) fn manifest(
+    host: &dyn ReadHost,
+    places: &Places,
+    told: &BTreeMap<String, Manifest>,
+    tree: &str,
+) -> Option<Manifest> {
+    told.get(tree).cloned().or_else(|| {
+        let path = places.manifests().join(format!("{tree}.json"));
+        let manifest: Manifest = serde_json::from_slice(&host.read(&path).ok()?).ok()?;
+        (manifest.digest().to_string() == tree).then_some(manifest)
+    })
+}
+
+/// Where an app's journal is.
+pub(super) fn journal_path(app: &App) -> PathBuf {
+    app.places.state.join("journal")
+}

@@ -1,0 +1,106 @@
+//! What is known here of some apps. Takes no lock and changes nothing.
+
+use std::collections::BTreeMap;
+
+use super::app::App;
+use super::lock;
+use super::protocol::{
+    AppAddress, Interrupted, Refusal, RegistryEntry, Reply, SecretBytes, SurveyedApp,
+};
+use super::session::{Answer, Session, journal_path};
+use crate::apply::journal;
+use crate::model::{Digest, Ledger, ResourceKind};
+
+impl Session<'_> {
+    pub(super) fn survey(
+        &mut self,
+        apps: &[AppAddress],
+        seal: &BTreeMap<String, SecretBytes>,
+    ) -> Answer {
+        let surveyed: Result<Vec<_>, _> = apps.iter().map(|app| self.survey_one(app)).collect();
+        let key = self.registry.seal();
+        let sealed = seal
+            .iter()
+            .map(|(label, bytes)| (label.clone(), Digest::sealed(key, &bytes.0)))
+            .collect();
+        let ledgers = self.registry.ledgers(self.host.as_read())?;
+        let registry = ledgers
+            .into_iter()
+            .map(|(_, ledger)| RegistryEntry {
+                environment: ledger.environment,
+                app: ledger.app,
+                root: ledger.root,
+            })
+            .collect();
+        Ok(Reply::Surveyed {
+            apps: surveyed?,
+            sealed,
+            registry,
+        })
+    }
+
+    fn survey_one(&self, address: &AppAddress) -> Result<SurveyedApp, Refusal> {
+        let app = self.app(address)?;
+        let ledger = self.ledger(&app)?;
+        let holder = lock::holder(&app.places.state);
+        let interrupted = match holder {
+            Some(_) => None,
+            None => self.interrupted(&app, ledger.as_ref())?,
+        };
+        let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        Ok(SurveyedApp {
+            root: text(&app.places.root),
+            state: text(&app.places.state),
+            manager: app.manager.to_owned(),
+            owner: app.owner,
+            app_owner: app.app_owner,
+            releases: ledger.as_ref().map(releases).unwrap_or_default(),
+            ledger,
+            holder,
+            interrupted,
+        })
+    }
+
+    /// A run whose journal is open, and that nobody is at.
+    fn interrupted(
+        &self,
+        app: &App,
+        ledger: Option<&Ledger>,
+    ) -> Result<Option<Interrupted>, Refusal> {
+        let told = journal::read(self.host.as_read(), &journal_path(app))?;
+        let Some(told) = told.filter(|told| told.settled.is_none()) else {
+            return Ok(None);
+        };
+        let run = &told.opened.run;
+        let committed = ledger.is_some_and(|ledger| {
+            let generations = ledger.generations.iter();
+            generations
+                .filter_map(|it| it.run.as_ref())
+                .any(|it| it == run)
+        });
+        Ok((!committed).then(|| Interrupted {
+            run: run.clone(),
+            command: told.opened.command.clone(),
+            author: told.opened.author.clone(),
+            at: told.opened.at.clone(),
+            begun: told.begun_steps().map(|step| step.id.clone()).collect(),
+            ready: told.ready,
+        }))
+    }
+}
+
+/// The releases of kept generations: each name with the digest of its tree.
+fn releases(ledger: &Ledger) -> BTreeMap<String, String> {
+    let states = ledger
+        .generations
+        .iter()
+        .map(|generation| &generation.state);
+    let resources = states.flat_map(|state| &state.resources);
+    resources
+        .filter(|(id, _)| id.kind == ResourceKind::RELEASE)
+        .filter_map(|(id, resource)| {
+            let name = id.name.rsplit('/').next()?;
+            Some((name.to_owned(), resource.text("tree")?.to_owned()))
+        })
+        .collect()
+}

@@ -1,0 +1,337 @@
+//! A controller for tests, and the small app that it applies.
+
+use std::collections::BTreeMap;
+use std::io::{PipeReader, PipeWriter};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::apply::tests::toy::{KINDS, difference};
+use crate::helper::frame::{Frame, encode_bytes, encode_message, read_frame, write_frame};
+use crate::helper::protocol::{AppAddress, Begin, Message, Reply, Request, SurveyedApp};
+use crate::helper::{Options, serve};
+use crate::model::{
+    AppName, Author, EnvironmentName, EventKind, Gates, Generation, HostName, Plan, Resource,
+    ResourceId, ResourceKind, RunId, State,
+};
+
+/// A directory with an app's root and a registry in it.
+pub struct Place {
+    pub directory: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("root")).unwrap();
+        Self { directory }
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().canonicalize().unwrap().join("root")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    pub fn address(&self) -> AppAddress {
+        AppAddress {
+            environment: EnvironmentName::new("test").unwrap(),
+            host: HostName::new("a").unwrap(),
+            app: AppName::new("toy").unwrap(),
+            root: self.root().to_string_lossy().into_owned(),
+            owner: None,
+            create_owner: false,
+            manager: Some("process".to_owned()),
+            ignore: Vec::new(),
+        }
+    }
+
+    pub fn id(&self, kind: &'static str, name: &str) -> ResourceId {
+        ResourceId {
+            host: HostName::new("a").unwrap(),
+            app: AppName::new("toy").unwrap(),
+            kind: ResourceKind::new(kind),
+            name: self.root().join(name).to_string_lossy().into_owned(),
+        }
+    }
+
+    /// A state of notes; `bell` rings while it uses the first of them.
+    pub fn wanted(&self, notes: &[(&str, &str)]) -> State {
+        let mut state = State::default();
+        for (name, content) in notes {
+            let resource = Resource::new().with("content", *content);
+            state.resources.insert(self.id("note", name), resource);
+        }
+        if let Some((first, _)) = notes.first() {
+            let uses = vec![self.id("note", first).name];
+            let bell = Resource::new().with("fresh", true).setting("uses", uses);
+            state.resources.insert(self.id("bell", "a.bell"), bell);
+        }
+        state
+    }
+
+    /// Everything below the root but what is rosey's own, and the time that a bell began.
+    pub fn seen(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut seen = BTreeMap::new();
+        collect(&self.root(), &mut seen);
+        for (path, content) in &mut seen {
+            if path.extension().is_some_and(|end| end == "bell") {
+                content.clear();
+            }
+        }
+        seen
+    }
+
+    pub fn client(&self) -> Client {
+        Client::new(Options {
+            program: "p".to_owned(),
+            state: Some(self.state()),
+            seal: [3; 32],
+            kinds: &KINDS,
+            gates: |_| Vec::new(),
+            workers: 2,
+            retry: Duration::from_millis(1),
+        })
+    }
+}
+
+fn collect(path: &Path, seen: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in std::fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if path.ends_with(".rosey") {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, seen);
+            seen.insert(path, Vec::new());
+        } else {
+            seen.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+}
+
+/// The controller's end of a session.
+pub struct Client {
+    input: Option<PipeWriter>,
+    output: PipeReader,
+    helper: Option<JoinHandle<u8>>,
+    next: u64,
+    pub events: Vec<EventKind>,
+    pub credits: u64,
+}
+
+impl Client {
+    pub fn new(options: Options) -> Self {
+        let (helper_input, input) = std::io::pipe().unwrap();
+        let (output, helper_output) = std::io::pipe().unwrap();
+        let helper = std::thread::spawn(move || serve(helper_input, helper_output, &options));
+        let mut client = Self {
+            input: Some(input),
+            output,
+            helper: Some(helper),
+            next: 1,
+            events: Vec::new(),
+            credits: 0,
+        };
+        let program = "p".to_owned();
+        let welcome = client.ask(Request::Hello { program });
+        assert!(matches!(welcome, Reply::Welcome { .. }), "{welcome:?}");
+        client
+    }
+
+    pub fn send(&mut self, request: Request) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.message(&Message::Request { id, request });
+        id
+    }
+
+    pub fn message(&mut self, message: &Message) {
+        let frame = encode_message(message).unwrap();
+        write_frame(self.input.as_mut().unwrap(), &frame).unwrap();
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let frame = encode_bytes(bytes).unwrap();
+        write_frame(self.input.as_mut().unwrap(), &frame).unwrap();
+    }
+
+    pub fn receive(&mut self) -> Option<Frame> {
+        read_frame(&mut self.output).unwrap()
+    }
+
+    /// Waits for the one answer to a request.
+    pub fn answer(&mut self, id: u64) -> Reply {
+        while let Some(frame) = self.receive() {
+            let Frame::Message(message) = frame else {
+                continue;
+            };
+            match *message {
+                Message::Reply { id: of, reply } => {
+                    assert_eq!(of, id);
+                    return reply;
+                }
+                Message::Event { event, .. } => self.events.push(event),
+                Message::Credit { taken, .. } => self.credits = taken,
+                _ => {}
+            }
+        }
+        panic!("the helper ended without an answer")
+    }
+
+    pub fn ask(&mut self, request: Request) -> Reply {
+        let id = self.send(request);
+        self.answer(id)
+    }
+
+    /// Ends the stream, as a lost controller does, and waits for the helper's end.
+    pub fn lose(mut self) -> u8 {
+        self.input.take();
+        while let Ok(Some(_)) = read_frame(&mut self.output) {}
+        self.helper.take().unwrap().join().unwrap()
+    }
+
+    pub fn survey(&mut self, place: &Place) -> SurveyedApp {
+        let request = Request::Survey {
+            apps: vec![place.address()],
+            seal: BTreeMap::new(),
+        };
+        match self.ask(request) {
+            Reply::Surveyed { mut apps, .. } => apps.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn actual(&mut self, place: &Place, wanted: &State) -> State {
+        let request = Request::Observe {
+            apps: vec![crate::helper::protocol::ObserveApp {
+                app: place.address(),
+                wanted: wanted.clone(),
+                manifests: BTreeMap::new(),
+                findings: true,
+                incoming: 0,
+            }],
+        };
+        match self.ask(request) {
+            Reply::Observed(mut apps) => apps.remove(0).actual,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn lock(&mut self, place: &Place, run: &str) -> Reply {
+        self.ask(Request::Lock {
+            run: RunId(run.to_owned()),
+            apps: vec![place.address()],
+            author: Author::default(),
+            command: "apply".to_owned(),
+        })
+    }
+
+    /// Plans, locks and begins.
+    pub fn begin(&mut self, place: &Place, run: &str, wanted: &State) -> Plan {
+        let head = self.survey(place).ledger.and_then(|ledger| ledger.head);
+        let actual = self.actual(place, wanted);
+        let plan = difference(&actual, wanted);
+        let locked = self.lock(place, run);
+        assert!(matches!(locked, Reply::Done), "{locked:?}");
+        let begun = self.ask(begin(place, run, plan.clone(), head));
+        match begun {
+            Reply::Begun { before, .. } => {
+                for (id, resource) in &before.resources {
+                    assert_eq!(actual.get(id), Some(resource));
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+        plan
+    }
+
+    pub fn steps(&mut self, run: &str, plan: &Plan) -> Reply {
+        self.ask(Request::Steps {
+            run: RunId(run.to_owned()),
+            app: AppName::new("toy").unwrap(),
+            steps: plan.steps.iter().map(|step| step.id.clone()).collect(),
+        })
+    }
+
+    pub fn ready(&mut self, run: &str) -> Reply {
+        self.ask(Request::Ready {
+            run: RunId(run.to_owned()),
+            app: AppName::new("toy").unwrap(),
+        })
+    }
+
+    pub fn commit(&mut self, run: &str, number: u64, state: &State) -> Reply {
+        self.ask(Request::Commit {
+            run: RunId(run.to_owned()),
+            app: AppName::new("toy").unwrap(),
+            generation: Box::new(generation(run, number, state)),
+            marks: crate::helper::protocol::Marks::default(),
+        })
+    }
+
+    /// A whole run that goes well.
+    pub fn apply(&mut self, place: &Place, run: &str, number: u64, wanted: &State) {
+        let plan = self.begin(place, run, wanted);
+        let done = self.steps(run, &plan);
+        assert!(matches!(done, Reply::Steps { failed: None }), "{done:?}");
+        assert!(matches!(self.ready(run), Reply::Done));
+        let committed = self.commit(run, number, wanted);
+        assert!(matches!(committed, Reply::Committed(_)), "{committed:?}");
+        let run = RunId(run.to_owned());
+        assert!(matches!(self.ask(Request::Unlock { run }), Reply::Done));
+    }
+}
+
+pub fn begin(place: &Place, run: &str, plan: Plan, head: Option<RunId>) -> Request {
+    Request::Begin(Box::new(Begin {
+        run: RunId(run.to_owned()),
+        app: place.address(),
+        plan,
+        head,
+        gates: Gates::default(),
+        author: Author::default(),
+        command: "apply".to_owned(),
+        guard: 0,
+    }))
+}
+
+pub fn generation(run: &str, number: u64, state: &State) -> Generation {
+    Generation {
+        run: Some(RunId(run.to_owned())),
+        number,
+        parent: number.checked_sub(1),
+        release: Some(format!("1.{number}")),
+        version: Some(format!("1.{number}")),
+        content: None,
+        declared: None,
+        state: state.clone(),
+        gates: Gates::default(),
+        backup: None,
+        author: Author::default(),
+        at: "2026-01-01T00:00:00Z".to_owned(),
+        verified: true,
+        left: false,
+        bad: false,
+    }
+}
+
+impl Client {
+    /// Takes an app away.
+    pub fn begin_and_forget(&mut self, place: &Place, run: &str, nothing: &State) {
+        let plan = self.begin(place, run, nothing);
+        assert!(!plan.is_empty());
+        let done = self.steps(run, &plan);
+        assert!(matches!(done, Reply::Steps { failed: None }), "{done:?}");
+        assert!(matches!(self.ready(run), Reply::Done));
+        assert!(matches!(self.commit(run, 2, nothing), Reply::Committed(_)));
+        let forgotten = self.ask(Request::Forget {
+            run: RunId(run.to_owned()),
+            app: AppName::new("toy").unwrap(),
+            data: false,
+        });
+        assert!(matches!(forgotten, Reply::Done), "{forgotten:?}");
+    }
+}

@@ -1,0 +1,4 @@
+//! Whole sessions over a pipe, on this machine, in a directory of their own.
+
+mod client;
+mod runs;

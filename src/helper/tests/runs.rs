@@ -1,0 +1,309 @@
+//! Runs from their first word to their last, and runs that are cut off.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::client::{Place, begin};
+use crate::content::PackWriter;
+use crate::helper::protocol::{Message, PACK_CREDIT, PACK_FRAME, RefusalKind, Reply, Request};
+use crate::model::{AppName, Digest, Plan, RunId};
+
+fn refused(reply: Reply) -> RefusalKind {
+    match reply {
+        Reply::Refused(refusal) => refusal.kind,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_run_that_goes_well_is_a_generation() {
+    let place = Place::new();
+    let before = place.seen();
+    let wanted = place.wanted(&[("a", "1"), ("b", "2")]);
+    let mut client = place.client();
+    let first = client.survey(&place);
+    assert!(first.ledger.is_none() && first.holder.is_none() && first.interrupted.is_none());
+    assert!(
+        !client
+            .actual(&place, &wanted)
+            .resources
+            .contains_key(&place.id("note", "a"))
+    );
+    assert!(!place.state().exists(), "reading writes nothing");
+    client.apply(&place, "1", 1, &wanted);
+    let ledger = client.survey(&place).ledger.unwrap();
+    assert_eq!(ledger.head, Some(RunId("1".to_owned())));
+    assert_eq!(ledger.generations.len(), 2);
+    assert!(ledger.generations[0].state.resources.is_empty());
+    assert_eq!(ledger.generations[1].state, wanted);
+    assert_eq!(ledger.changes.len(), 3);
+    let actual = client.actual(&place, &wanted);
+    assert!(crate::apply::tests::toy::difference(&actual, &wanted).is_empty());
+    assert_eq!(place.seen().len(), before.len() + 3);
+    assert_eq!(client.lose(), 0);
+}
+
+#[test]
+fn a_controller_that_is_lost_leaves_everything_as_it_was() {
+    let place = Place::new();
+    let mut client = place.client();
+    client.apply(&place, "1", 1, &place.wanted(&[("a", "1"), ("b", "2")]));
+    let before = place.seen();
+    let wanted = place.wanted(&[("b", "3"), ("c", "4")]);
+    let plan = client.begin(&place, "2", &wanted);
+    assert!(matches!(
+        client.steps("2", &plan),
+        Reply::Steps { failed: None }
+    ));
+    assert_ne!(place.seen(), before);
+    assert_eq!(client.lose(), 0);
+    assert_eq!(place.seen(), before);
+    let mut next = place.client();
+    let survey = next.survey(&place);
+    assert!(survey.holder.is_none() && survey.interrupted.is_none());
+    let ledger = survey.ledger.unwrap();
+    assert_eq!(ledger.current().unwrap().number, 1);
+    assert_eq!(
+        ledger.head,
+        Some(RunId("2".to_owned())),
+        "a plan applies at most once"
+    );
+    assert!(ledger.notice.unwrap().contains("went back"));
+    next.apply(&place, "3", 2, &wanted);
+}
+
+#[test]
+fn what_was_there_already_is_part_of_generation_0() {
+    let place = Place::new();
+    std::fs::write(place.root().join("a"), "1").unwrap();
+    let mut client = place.client();
+    client.apply(&place, "1", 1, &place.wanted(&[("a", "1"), ("b", "2")]));
+    let ledger = client.survey(&place).ledger.unwrap();
+    let first = &ledger.generations[0].state;
+    assert_eq!(
+        first.get(&place.id("note", "a")).unwrap().text("content"),
+        Some("1")
+    );
+    assert_eq!(first.resources.len(), 1);
+}
+
+#[test]
+fn going_back_on_request_and_again() {
+    let place = Place::new();
+    let mut client = place.client();
+    let before = place.seen();
+    let wanted = place.wanted(&[("a", "1")]);
+    let plan = client.begin(&place, "1", &wanted);
+    let half = Plan {
+        steps: plan.steps[..1].to_vec(),
+    };
+    assert!(matches!(
+        client.steps("1", &half),
+        Reply::Steps { failed: None }
+    ));
+    let go_back = || Request::GoBack {
+        run: RunId("1".to_owned()),
+        app: AppName::new("toy").unwrap(),
+        reason: "a gate failed".to_owned(),
+        hold: None,
+        all_back: true,
+    };
+    match client.ask(go_back()) {
+        Reply::WentBack(went) => assert_eq!((went.steps, went.problems.len()), (1, 0)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(place.seen(), before);
+    assert_eq!(refused(client.ask(go_back())), RefusalKind::NoSuchRun);
+    assert_eq!(refused(client.steps("1", &plan)), RefusalKind::NoSuchRun);
+    assert_eq!(refused(client.ready("1")), RefusalKind::NoSuchRun);
+}
+
+#[test]
+fn what_is_ready_is_kept_and_settled_by_the_next() {
+    let place = Place::new();
+    let mut client = place.client();
+    let before = place.seen();
+    let wanted = place.wanted(&[("a", "1")]);
+    let plan = client.begin(&place, "1", &wanted);
+    assert!(matches!(
+        client.steps("1", &plan),
+        Reply::Steps { failed: None }
+    ));
+    assert!(matches!(client.ready("1"), Reply::Done));
+    let after = place.seen();
+    assert_eq!(client.lose(), 0);
+    assert_eq!(place.seen(), after);
+    let mut next = place.client();
+    let interrupted = next.survey(&place).interrupted.unwrap();
+    assert!(interrupted.ready && interrupted.begun.len() == plan.steps.len());
+    assert!(matches!(next.lock(&place, "2"), Reply::Done));
+    let head = Some(RunId("1".to_owned()));
+    let early = next.ask(begin(&place, "2", Plan::default(), head));
+    assert_eq!(refused(early), RefusalKind::Stale);
+    let app = place.address();
+    match next.ask(Request::Settle { app }) {
+        Reply::WentBack(went) => assert_eq!(went.run, Some(RunId("1".to_owned()))),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(place.seen(), before);
+}
+
+#[test]
+fn what_is_ready_may_be_committed_by_the_next() {
+    let place = Place::new();
+    let mut client = place.client();
+    let wanted = place.wanted(&[("a", "1")]);
+    let plan = client.begin(&place, "1", &wanted);
+    assert!(matches!(
+        client.steps("1", &plan),
+        Reply::Steps { failed: None }
+    ));
+    assert!(matches!(client.ready("1"), Reply::Done));
+    assert_eq!(client.lose(), 0);
+    let mut next = place.client();
+    assert!(matches!(next.lock(&place, "2"), Reply::Done));
+    for _ in 0..2 {
+        match next.commit("1", 1, &wanted) {
+            Reply::Committed(ledger) => assert_eq!(ledger.generations.len(), 2),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(next.survey(&place).interrupted.is_none());
+}
+
+#[test]
+fn one_run_at_a_time() {
+    let place = Place::new();
+    let mut one = place.client();
+    let mut other = place.client();
+    assert!(matches!(one.lock(&place, "1"), Reply::Done));
+    match other.lock(&place, "2") {
+        Reply::Busy(holder) => assert_eq!(holder.run, RunId("1".to_owned())),
+        reply => panic!("{reply:?}"),
+    }
+    assert_eq!(
+        other.survey(&place).holder.unwrap().run,
+        RunId("1".to_owned())
+    );
+    let unheld = other.ask(begin(&place, "2", Plan::default(), None));
+    assert_eq!(refused(unheld), RefusalKind::NotLocked);
+    assert_eq!(one.lose(), 0);
+    assert!(matches!(other.lock(&place, "2"), Reply::Done));
+}
+
+#[test]
+fn a_plan_that_is_stale_begins_nothing() {
+    let place = Place::new();
+    let mut client = place.client();
+    let wanted = place.wanted(&[("a", "1")]);
+    let actual = client.actual(&place, &wanted);
+    let plan = crate::apply::tests::toy::difference(&actual, &wanted);
+    assert!(matches!(client.lock(&place, "1"), Reply::Done));
+    let head = Some(RunId("0".to_owned()));
+    let stale = client.ask(begin(&place, "1", plan.clone(), head));
+    assert_eq!(refused(stale), RefusalKind::Stale);
+    std::fs::write(place.root().join("a"), "by hand").unwrap();
+    let stale = client.ask(begin(&place, "1", plan, None));
+    assert_eq!(refused(stale), RefusalKind::Stale);
+    assert_eq!(std::fs::read(place.root().join("a")).unwrap(), b"by hand");
+}
+
+#[test]
+fn content_comes_by_credit_and_goes_out_again() {
+    let place = Place::new();
+    let mut client = place.client();
+    assert!(matches!(client.lock(&place, "1"), Reply::Done));
+    // More than the credit, and nothing that compresses.
+    let mut content = vec![0; 3 * PACK_CREDIT as usize];
+    blake3::Hasher::new().finalize_xof().fill(&mut content);
+    let digest = Digest::of(&content);
+    let lacking = || Request::Lacking {
+        app: place.address(),
+        manifests: BTreeMap::new(),
+        digests: BTreeSet::from([digest]),
+    };
+    assert!(matches!(client.ask(lacking()), Reply::Lacking(all) if all.len() == 1));
+    let mut pack = PackWriter::new(Vec::new()).unwrap();
+    pack.add(&digest, content.len() as u64, &mut &content[..])
+        .unwrap();
+    let pack = pack.finish().unwrap();
+    let app = place.address();
+    let id = client.send(Request::Pack { app });
+    let mut sent = 0;
+    for frame in pack.chunks(PACK_FRAME) {
+        while sent + frame.len() as u64 > client.credits + PACK_CREDIT {
+            match client.receive() {
+                Some(crate::helper::frame::Frame::Message(message)) => match *message {
+                    Message::Credit { taken, .. } => client.credits = taken,
+                    other => panic!("{other:?}"),
+                },
+                other => panic!("{other:?}"),
+            }
+        }
+        client.bytes(frame);
+        sent += frame.len() as u64;
+    }
+    client.message(&Message::PackEnd { id, bytes: sent });
+    let received = client.answer(id);
+    assert!(matches!(received, Reply::Done), "{received:?}");
+    assert!(matches!(client.ask(lacking()), Reply::Lacking(all) if all.is_empty()));
+    let supply = Request::Supply {
+        app: place.address(),
+        digests: BTreeSet::from([digest, Digest::of(b"elsewhere")]),
+    };
+    let id = client.send(supply);
+    let mut arrived = 0;
+    loop {
+        match client.receive().unwrap() {
+            crate::helper::frame::Frame::Bytes(bytes) => {
+                arrived += bytes.len() as u64;
+                let taken = arrived;
+                client.message(&Message::Credit { id, taken });
+            }
+            crate::helper::frame::Frame::Message(message) => {
+                assert!(matches!(*message, Message::PackEnd { bytes, .. } if bytes == arrived));
+                break;
+            }
+        }
+    }
+    assert!(matches!(client.answer(id), Reply::Supplied(all) if all == BTreeSet::from([digest])));
+}
+
+#[test]
+fn a_damaged_pack_is_refused_and_the_session_goes_on() {
+    let place = Place::new();
+    let mut client = place.client();
+    assert!(matches!(client.lock(&place, "1"), Reply::Done));
+    let app = place.address();
+    let id = client.send(Request::Pack { app });
+    client.bytes(b"no pack at all");
+    client.message(&Message::PackEnd { id, bytes: 14 });
+    assert_eq!(refused(client.answer(id)), RefusalKind::Host);
+    assert!(client.survey(&place).holder.is_some());
+}
+
+#[test]
+fn heartbeats_are_answered_at_once() {
+    let place = Place::new();
+    let mut client = place.client();
+    client.message(&Message::Heartbeat);
+    match client.receive().unwrap() {
+        crate::helper::frame::Frame::Message(message) => {
+            assert!(matches!(*message, Message::Alive));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_removed_app_is_forgotten() {
+    let place = Place::new();
+    let mut client = place.client();
+    client.apply(&place, "1", 1, &place.wanted(&[("a", "1")]));
+    let nothing = place.wanted(&[]);
+    client.begin_and_forget(&place, "2", &nothing);
+    assert!(!place.root().exists(), "nothing was left in it");
+    assert!(client.survey(&place).ledger.is_none());
+    let apps = std::fs::read_dir(place.state().join("apps")).unwrap();
+    assert_eq!(apps.count(), 0);
+    assert!(matches!(client.lock(&place, "3"), Reply::Done));
+}
