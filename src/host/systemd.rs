@@ -31,8 +31,21 @@ pub(super) fn status(unit: &str) -> Result<ServiceStatus, HostErrorKind> {
     if said.status != Some(0) {
         return Err(refused(&said));
     }
-    parse(&said.output, &boot())
-        .ok_or_else(|| HostErrorKind::Other(format!("systemctl show said: {}", said.output.trim())))
+    let mut status = parse(&said.output, &boot()).ok_or_else(|| {
+        HostErrorKind::Other(format!("systemctl show said: {}", said.output.trim()))
+    })?;
+    status.definition = status.definition.map(real_directory);
+    Ok(status)
+}
+
+/// The same file with the links above it resolved, so that it can be read: systemd says `/lib/…` where
+/// `/lib` is a link. The file itself may be a link, and stays one.
+fn real_directory(path: PathBuf) -> PathBuf {
+    match (path.parent().map(Path::canonicalize), path.file_name()) {
+        (Some(Ok(parent)), Some(name)) => parent.join(name),
+        // It isn't there any more; then what systemd says is all that is known.
+        _ => path,
+    }
 }
 
 /// Has systemd do something. Enabling and disabling are durable when it returns.

@@ -134,7 +134,8 @@ impl ReadHost for MemoryHost {
 
     fn has_group(&self, group: &str) -> Result<bool, HostError> {
         self.reading("look up the group", Path::new(group), |world| {
-            Ok(world.groups.contains(group))
+            let by_number = |account: &Account| account.group.to_string() == group;
+            Ok(world.groups.contains(group) || world.accounts.values().any(by_number))
         })
     }
 

@@ -161,6 +161,12 @@ impl MemoryHost {
         self.world().on_start = Arc::new(decide);
     }
 
+    /// Has starts succeed even where [`Self::on_start`] says why not, as systemd's `Type=simple` does: the
+    /// service is then failed when it is looked at.
+    pub fn set_simple_starts(&self, simple: bool) {
+        self.world().simple_starts = simple;
+    }
+
     /// Does what commands do; without it every command succeeds and does nothing.
     pub fn on_command(
         &self,

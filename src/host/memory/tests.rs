@@ -437,9 +437,13 @@ fn five_failed_starts_need_a_reset() {
         "[Service]\nExecStart=/bin/fail\n",
     );
     act(&host, ServiceAct::DaemonReload).unwrap();
-    for _ in 0..5 {
+    for _ in 0..4 {
         act(&host, ServiceAct::Start).unwrap_err();
     }
+    host.set_simple_starts(true);
+    act(&host, ServiceAct::Start).unwrap();
+    assert!(host.service(&unit()).unwrap().failed);
+    host.set_simple_starts(false);
     host.on_start(|_, _, _| Ok(()));
     let error = act(&host, ServiceAct::Start).unwrap_err();
     assert!(error.to_string().contains("start-limit-hit"), "{error}");

@@ -41,6 +41,8 @@ pub(super) struct World {
     /// The most bytes and inodes that the disk may hold.
     pub(super) limit: Option<Space>,
     pub(super) read_only: bool,
+    /// Whether a start says that all is well before the service fails.
+    pub(super) simple_starts: bool,
     pub(super) on_start: Arc<OnStart>,
     pub(super) on_command: Arc<OnCommand>,
     pub(super) watch: Option<Arc<Watch>>,
@@ -74,6 +76,7 @@ impl World {
             trace: Vec::new(),
             limit: None,
             read_only: false,
+            simple_starts: false,
             on_start: Arc::new(default_start),
             on_command: Arc::new(|_, _| CommandOutput {
                 status: Some(0),

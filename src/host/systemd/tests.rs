@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use crate::host::port::Activity;
 use crate::host::program::Said;
 
-use super::{parse, refused, remove_links, words};
+use super::{parse, real_directory, refused, remove_links, words};
 
 /// The properties of a running service, with some changed.
 fn shown(changes: &[(&str, &str)]) -> String {
@@ -203,4 +203,17 @@ fn links_of_a_unit_whose_file_is_gone_are_removed_and_no_others() {
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(left, ["other.service"]);
+}
+
+#[test]
+fn a_definition_is_named_by_its_real_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let real = directory.path().canonicalize().unwrap();
+    std::fs::create_dir_all(real.join("usr/lib")).unwrap();
+    symlink("usr/lib", real.join("lib")).unwrap();
+    symlink("elsewhere", real.join("lib/app.service")).unwrap();
+    let named = real_directory(real.join("lib/app.service"));
+    assert_eq!(named, real.join("usr/lib/app.service"));
+    let gone = real.join("none/app.service");
+    assert_eq!(real_directory(gone.clone()), gone);
 }
