@@ -7,6 +7,7 @@ pub mod backup;
 pub mod desired;
 pub mod kind;
 pub mod link;
+pub mod registry;
 pub mod restart;
 pub mod run;
 pub mod sync;
