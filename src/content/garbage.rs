@@ -8,7 +8,7 @@ use super::own::{Removed, remove_tree};
 use super::pack::{PackError, PackReader, PackWriter};
 use super::packs::{INCOMING, PackId, Packs, names, receive_pack};
 use super::store::Store;
-use crate::host::HostError;
+use crate::host::{HostError, HostErrorKind};
 use crate::model::{Digest, RunId};
 
 impl Store<'_> {
@@ -22,7 +22,7 @@ impl Store<'_> {
         &self,
         trees: &BTreeSet<Digest>,
         digests: &BTreeSet<Digest>,
-    ) -> Result<Removed, PackError> {
+    ) -> Result<Removed, HostError> {
         let mut removed = Removed::default();
         let mut needed = digests.clone();
         for tree in trees {
@@ -42,7 +42,9 @@ impl Store<'_> {
                 match self.thin_out(id, &needed) {
                     // What stands before the damage may still be of use.
                     Err(PackError::Truncated | PackError::Damaged(_)) => id.clone(),
-                    other => other?,
+                    Err(PackError::Host(error)) => return Err(error),
+                    Err(error) => return Err(self.not_written(&error)),
+                    Ok(id) => id,
                 }
             } else {
                 id.clone()
@@ -62,7 +64,7 @@ impl Store<'_> {
         let listed = match self.host.list(&manifests) {
             Ok(listed) => listed,
             Err(error) if absent(&error) => Vec::new(),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         for name in listed {
             if !name.to_str().is_some_and(|name| stay.contains(name)) {
@@ -77,6 +79,14 @@ impl Store<'_> {
             }
         }
         Ok(removed)
+    }
+
+    fn not_written(&self, error: &PackError) -> HostError {
+        HostError {
+            doing: "write anew a pack in".to_owned(),
+            path: self.places.objects().display().to_string(),
+            kind: HostErrorKind::Other(error.to_string()),
+        }
     }
 
     /// Writes a pack anew with only what is needed of it, so that no secret outlives its generation.

@@ -5,10 +5,10 @@
 
 pub mod declare;
 pub mod desire;
-mod directory;
+pub mod directory;
 pub(crate) mod entry;
-mod file;
-mod release;
+pub mod file;
+pub mod release;
 pub(crate) mod spot;
 #[cfg(test)]
 mod tests;
