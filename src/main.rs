@@ -1,1 +1,5 @@
-fn main() {}
+//! rosey: see the library's documentation.
+
+fn main() -> std::process::ExitCode {
+    rosey::cli::main()
+}

@@ -16,7 +16,7 @@ pub struct CommandError {
 
 enum What {
     Words(String),
-    Places(Box<dyn Diagnostic + Send + Sync>),
+    Places(Vec<Box<dyn Diagnostic + Send + Sync>>),
     /// All has been said already.
     Said,
 }
@@ -35,9 +35,19 @@ impl CommandError {
     /// An error with its places in files.
     #[must_use]
     pub fn at_places(exit: Exit, places: impl Diagnostic + Send + Sync + 'static) -> Self {
+        Self::all_places(exit, vec![places])
+    }
+
+    /// Several errors with their places in files.
+    #[must_use]
+    pub fn all_places<D: Diagnostic + Send + Sync + 'static>(exit: Exit, places: Vec<D>) -> Self {
+        let boxed = places
+            .into_iter()
+            .map(|it| Box::new(it) as Box<_>)
+            .collect();
         Self {
             exit,
-            what: What::Places(Box::new(places)),
+            what: What::Places(boxed),
             hints: Vec::new(),
         }
     }
@@ -66,12 +76,16 @@ impl CommandError {
             What::Said => return None,
             What::Words(words) => format!("rosey: {words}"),
             What::Places(places) => {
-                let mut text = String::new();
                 let handler = miette::GraphicalReportHandler::new();
-                if handler.render_report(&mut text, places.as_ref()).is_err() {
-                    text = places.to_string();
+                let mut texts = Vec::new();
+                for places in places {
+                    let mut text = String::new();
+                    if handler.render_report(&mut text, places.as_ref()).is_err() {
+                        text = places.to_string();
+                    }
+                    texts.push(text.trim_end().to_owned());
                 }
-                text.trim_end().to_owned()
+                texts.join("\n")
             }
         };
         for hint in &self.hints {
@@ -86,7 +100,11 @@ impl CommandError {
     pub fn words(&self) -> String {
         match &self.what {
             What::Words(words) => words.clone(),
-            What::Places(places) => places.to_string(),
+            What::Places(places) => places
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("\n"),
             What::Said => String::new(),
         }
     }

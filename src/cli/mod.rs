@@ -1,7 +1,119 @@
 //! One file a command; `error` turns every failure into words, a hint and an exit code.
+//!
+//! Start reading at [`main`]. What several commands share: `project` (the declaration and its
+//! sources), `surroundings` (what is read of the world around the program), `deployment` (the hosts
+//! of a command and what is known of them), `conducting` (a run with its consumers).
 
+mod approval;
+mod apply;
 mod arguments;
+mod conducting;
+mod deployment;
+mod drift;
 mod error;
 mod exit;
+mod gate;
+mod healing;
+mod helper;
+mod marking;
+mod notes;
+mod plan;
 mod project;
+mod release_hold;
+mod remove;
+
+mod settling;
+mod status;
 mod surroundings;
+mod unlock;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::report::progress::Volume;
+use arguments::{Arguments, Command};
+use error::CommandError;
+use exit::Exit;
+use surroundings::Surroundings;
+
+/// What every command gets.
+struct Session {
+    around: Surroundings,
+    volume: Volume,
+}
+
+/// Runs the command line; its exit code is the program's.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Asking for help is no error; anything else is wrong use.
+            let wrong = error.use_stderr();
+            error.print().ok();
+            return if wrong {
+                ExitCode::from(Exit::ERROR.0)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let ended = match arguments.command {
+        // On a server: no runtime, no name lookups, nothing but the helper.
+        Command::Helper(ref helper) => helper::run(helper),
+        _ => on_the_controller(arguments),
+    };
+    match ended {
+        Ok(exit) => ExitCode::from(exit.0),
+        Err(error) => {
+            if let Some(text) = error.text() {
+                anstream::eprintln!("{text}");
+            }
+            ExitCode::from(error.exit.0)
+        }
+    }
+}
+
+fn on_the_controller(arguments: Arguments) -> Result<Exit, CommandError> {
+    // Both ring and another provider may be linked; what uses TLS must not have to guess.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
+    let volume = match (arguments.quiet, arguments.verbose) {
+        (true, _) => Volume::Quiet,
+        (false, 0) => Volume::Usual,
+        (false, _) => Volume::Verbose,
+    };
+    let session = Session {
+        around: Surroundings::read()?,
+        volume,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            CommandError::new(Exit::ERROR, format!("threads can't be started: {error}"))
+        })?;
+    let ended = runtime.block_on(dispatch(&session, arguments.command));
+    // A thread that waits for a person's answer or for a host must not hold up the end.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn dispatch(session: &Session, command: Command) -> Result<Exit, CommandError> {
+    match command {
+        Command::Plan(plan) => plan::run(session, plan).await,
+        Command::Apply(apply) => apply::run(session, apply).await,
+
+        Command::Remove(remove) => remove::run(session, remove).await,
+        Command::Drift(drift) => drift::run(session, drift).await,
+        Command::Verify(verify) => verify::run(session, verify).await,
+        Command::Status(status) => status::run(session, status).await,
+        Command::ReleaseHold(hold) => release_hold::run(session, hold).await,
+        Command::Unlock(unlock) => unlock::run(session, unlock).await,
+        Command::Helper(helper) => helper::run(&helper),
+        _ => Ok(Exit::ERROR),
+    }
+}

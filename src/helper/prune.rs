@@ -122,7 +122,13 @@ impl Session<'_> {
             }
         }
         let store = Store::new(self.host, &app.places, self.registry.seal());
-        store.collect_garbage(&named, &named)
+        store
+            .collect_garbage(&named, &named)
+            .map_err(|error| HostError {
+                doing: "collect content of".to_owned(),
+                path: app.places.root.display().to_string(),
+                kind: HostErrorKind::Other(error.to_string()),
+            })
     }
 }
 

@@ -4,9 +4,7 @@ use crate::model::ResourceKind;
 
 use super::kind::Kind;
 use super::link::Link;
-use super::sync::directory::Directory;
-use super::sync::file::File;
-use super::sync::release::Release;
+use super::sync::{Directory, File, Release};
 
 /// Every kind that this program knows.
 #[must_use]

@@ -1,0 +1,278 @@
+//! `rosey apply`: makes the servers as declared, or leaves them as they were.
+
+use crate::fleet::compose::{Order, Toward, compose};
+use crate::fleet::readback::host_outcome;
+use crate::model::{FindingClass, HostName, HostOutcome, Outcome, OutcomeKind};
+use crate::plan::saved::SavedPlan;
+use crate::report::plan_text;
+
+use super::approval::{self, Given};
+use super::arguments;
+use super::conducting::Talk;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::plan::{Planned, body, plan, versions, view};
+use super::project::Project;
+use super::surroundings::Surroundings;
+use super::{Session, gate, settling};
+
+pub(super) async fn run(
+    session: &Session,
+    arguments: arguments::Apply,
+) -> Result<Exit, CommandError> {
+    let talk = Talk::begin(session, arguments.json);
+    let planned = match prepare(session, &arguments, &talk).await {
+        Ok(planned) => planned,
+        Err(error) => return Err(talk.refuse(error).await),
+    };
+    let changes = !planned.prospect.plan.is_empty();
+    let outcome = if changes {
+        execute(session, &arguments, &talk, planned).await
+    } else {
+        match read_gates(&planned, &talk).await {
+            Ok(outcome) => {
+                talk.outcome(outcome.clone());
+                outcome
+            }
+            Err(error) => return Err(talk.refuse(error).await),
+        }
+    };
+    let exit = talk.end(&outcome).await;
+    if exit == Exit::DONE && changes && arguments.detailed_exitcode {
+        return Ok(Exit::DIFFERENCES);
+    }
+    Ok(exit)
+}
+
+/// Plans, and finds out whether the plan may be applied.
+async fn prepare(
+    session: &Session,
+    arguments: &arguments::Apply,
+    talk: &Talk,
+) -> Result<Planned, CommandError> {
+    let around = &session.around;
+    let file = arguments
+        .target
+        .as_deref()
+        .filter(|target| is_file(around, target));
+    let saved = file.map(read_saved).transpose()?;
+    let environment = match &saved {
+        Some(saved) => Some(saved.body.environment.as_str()),
+        None => arguments.target.as_deref(),
+    };
+    let project = Project::open(around, environment)?;
+    protect(&project, arguments, saved.is_some())?;
+    let mut choice = arguments.choice.clone();
+    if let Some(saved) = &saved {
+        choice.only.clone_from(&saved.body.only);
+        choice.except.clone_from(&saved.body.except);
+    }
+    let version = arguments.version.as_deref();
+    let mut planned = plan(session, project, &choice, version).await?;
+    if settling::settle(
+        session,
+        &planned.deployment,
+        &planned.declaration.survey,
+        talk,
+    )
+    .await?
+    {
+        let project = planned.deployment.project;
+        planned = plan(session, project, &choice, version).await?;
+    }
+    if let (Some(saved), Some(file)) = (&saved, file) {
+        saved
+            .hold_to(file, &body(&planned, &choice))
+            .map_err(|error| CommandError::new(Exit::STALE, error).hint("plan again"))?;
+    }
+    refuse_held(&planned)?;
+    refuse_blocked(&planned)?;
+    if planned.prospect.plan.is_empty() {
+        return Ok(planned);
+    }
+    if !arguments.json && saved.is_none() {
+        let versions = versions(&planned.declaration);
+        anstream::eprintln!(
+            "{}",
+            plan_text(&view(&planned, &versions, false)).trim_end()
+        );
+    }
+    if planned.prospect.plan.irreversible().next().is_some() && !arguments.allow_irreversible {
+        let error = CommandError::new(Exit::BLOCKED, "the plan has steps that can't be taken back");
+        return Err(error.hint("agree with --allow-irreversible"));
+    }
+    let given = Given {
+        yes: arguments.yes,
+        saved_plan: saved.is_some(),
+    };
+    approval::ask(session, given, "Apply this?")?;
+    Ok(planned)
+}
+
+/// Whether a target is a saved plan rather than an environment.
+fn is_file(around: &Surroundings, target: &str) -> bool {
+    let looks_so = target.contains('/') || target.ends_with(".yaml") || target.ends_with(".yml");
+    looks_so || around.directory.join(target).is_file()
+}
+
+fn read_saved(file: &str) -> Result<SavedPlan, CommandError> {
+    let stale = |error: &dyn std::fmt::Display| CommandError::new(Exit::STALE, error);
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| stale(&format!("the saved plan {file} can't be read: {error}")))?;
+    SavedPlan::from_yaml(file, &text, &Surroundings::now())
+        .map_err(|error| stale(&error).hint("make a new one: rosey plan ENV --out"))
+}
+
+/// What the environment insists on.
+fn protect(
+    project: &Project,
+    arguments: &arguments::Apply,
+    saved: bool,
+) -> Result<(), CommandError> {
+    let protect = &project.environment.protect;
+    let missing = [
+        (
+            protect.reason && arguments.reason.is_none(),
+            "--reason TEXT",
+        ),
+        (
+            protect.version && arguments.version.is_none(),
+            "--version VERSION",
+        ),
+        (
+            protect.saved_plan && !saved,
+            "a saved plan (rosey plan ENV --out)",
+        ),
+    ];
+    let missing: Vec<_> = missing
+        .into_iter()
+        .filter(|it| it.0)
+        .map(|it| it.1)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is protected: it needs {}",
+        project.environment.name,
+        missing.join(" and ")
+    );
+    Err(CommandError::new(Exit::UNAPPROVED, message))
+}
+
+/// Refuses what a verdict or a rollback holds, unless nothing would change anyway.
+fn refuse_held(planned: &Planned) -> Result<(), CommandError> {
+    if planned.prospect.plan.is_empty() {
+        return Ok(());
+    }
+    for (member, declared) in &planned.declaration.declared {
+        let surveyed = planned.declaration.survey.members.get(member);
+        let holds = surveyed
+            .and_then(|it| it.ledger.as_ref())
+            .map(|ledger| &ledger.holds);
+        let hold = holds
+            .into_iter()
+            .flatten()
+            .find(|hold| hold.declared == declared.declared);
+        if let Some(hold) = hold {
+            let message = format!(
+                "{member}: {} is held since {}: {}",
+                hold.release, hold.at, hold.why
+            );
+            let environment = &planned.deployment.project.environment.name;
+            let hint = format!(
+                "change what is wrong (any change lifts it), or agree to try again: rosey release-hold {environment}"
+            );
+            return Err(CommandError::new(Exit::LOCKED, message).hint(hint));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what would fail.
+fn refuse_blocked(planned: &Planned) -> Result<(), CommandError> {
+    let blocking: Vec<_> = planned
+        .prospect
+        .findings
+        .iter()
+        .filter(|finding| finding.class == FindingClass::Blocking)
+        .collect();
+    if blocking.is_empty() {
+        return Ok(());
+    }
+    let lines = blocking.iter().map(|finding| {
+        let remedy = finding.remedy.as_deref().unwrap_or_default();
+        let remedy: String = remedy.lines().map(|line| format!("\n  {line}")).collect();
+        format!("{}: {}{remedy}", finding.host, finding.message)
+    });
+    Err(CommandError::new(
+        Exit::BLOCKED,
+        lines.collect::<Vec<_>>().join("\nrosey: "),
+    ))
+}
+
+/// Applies the plan.
+async fn execute(
+    session: &Session,
+    arguments: &arguments::Apply,
+    talk: &Talk,
+    planned: Planned,
+) -> Outcome {
+    let Planned {
+        deployment,
+        declaration,
+        prospect,
+    } = planned;
+    let order = Order {
+        id: Surroundings::new_run(),
+        command: "apply".to_owned(),
+        author: session
+            .around
+            .author(declaration.commit.clone(), arguments.reason.clone()),
+        wait: arguments.wait,
+    };
+    let toward = declaration.declared.into_iter();
+    let toward = toward
+        .map(|(member, it)| (member, Toward::Declared(Box::new(it))))
+        .collect();
+    let environment = &deployment.project.environment;
+    let (survey, addresses) = (&declaration.survey, &deployment.addresses);
+    let run = compose(environment, order, &prospect, survey, addresses, toward);
+    talk.conduct(run, &deployment.fleet, declaration.content)
+        .await
+        .outcome
+}
+
+/// With nothing to change, the gates say once whether all is well.
+async fn read_gates(planned: &Planned, talk: &Talk) -> Result<Outcome, CommandError> {
+    let gates = planned.declaration.declared.iter();
+    let gates = gates
+        .map(|(member, it)| (member.clone(), Some(it.wanted.gates.clone())))
+        .collect();
+    let results = gate::read(&planned.deployment, gates, false, talk.events()).await?;
+    let exit = gate::exit_of(results.values().flatten());
+    let mut hosts: std::collections::BTreeMap<HostName, Vec<HostOutcome>> = Default::default();
+    for (member, seen) in &planned.prospect.members {
+        let surveyed = planned.declaration.survey.members.get(member);
+        let current = surveyed
+            .and_then(|it| it.ledger.as_ref())
+            .and_then(|it| it.current());
+        let mut outcome = host_outcome(member.app.to_string(), current, Some(&seen.actual));
+        let healthy = results
+            .get(member)
+            .is_none_or(|it| gate::exit_of(it) == Exit::DONE);
+        outcome.healthy = Some(healthy);
+        hosts.entry(member.host.clone()).or_default().push(outcome);
+    }
+    let outcome = if exit == Exit::DONE {
+        OutcomeKind::Unchanged
+    } else {
+        OutcomeKind::Unhealthy
+    };
+    Ok(Outcome {
+        run: None,
+        outcome,
+        exit_code: exit.0,
+        hosts,
+    })
+}

@@ -1,0 +1,135 @@
+//! A run with its consumers: progress or JSON, history, and the signals that cancel it.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::fleet::cancel::{Canceller, Cancelling};
+use crate::fleet::events::Events;
+use crate::fleet::run::{ContentSource, Fleet, Run, RunEnd, conduct};
+use crate::model::{Event, EventKind, Outcome, OutcomeKind};
+use crate::report::progress::Progress;
+use crate::report::{event_line, summary};
+
+use super::Session;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::surroundings::Surroundings;
+
+/// How a command talks while it acts.
+pub(super) struct Talk {
+    events: Events,
+    consumer: tokio::task::JoinHandle<()>,
+    json: bool,
+}
+
+impl Talk {
+    /// Begins to talk: one JSON object a line on stdout, or to a person on stderr; the history listens too.
+    pub fn begin(session: &Session, json: bool) -> Self {
+        let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
+        let (volume, terminal) = (session.volume, session.around.terminal);
+        let consumer = tokio::spawn(async move {
+            let mut progress = Progress::new(volume, terminal);
+            while let Some(event) = receiver.recv().await {
+                if json {
+                    print_line(&event_line(&event));
+                } else {
+                    progress.show(&event);
+                }
+                // The last event, whoever else may still hold the stream.
+                if matches!(event.kind, EventKind::Outcome(_)) {
+                    break;
+                }
+            }
+        });
+        Self {
+            events: Events::new(Surroundings::now, vec![sender]),
+            consumer,
+            json,
+        }
+    }
+
+    /// Where events go.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Conducts a run; signals cancel it.
+    pub async fn conduct(
+        &self,
+        run: Run,
+        fleet: &Fleet,
+        content: Arc<dyn ContentSource>,
+    ) -> RunEnd {
+        let cancelling = on_signals();
+        conduct(run, fleet, content, &self.events, &cancelling).await
+    }
+
+    /// Says the outcome of a command that began no run.
+    pub fn outcome(&self, outcome: Outcome) {
+        self.events.emit(EventKind::Outcome(outcome));
+    }
+
+    /// Ends the talk, after the outcome, with the summary for a person.
+    pub async fn end(self, outcome: &Outcome) -> Exit {
+        let Self {
+            events,
+            consumer,
+            json,
+        } = self;
+        drop(events);
+        consumer.await.ok();
+        if !json {
+            anstream::eprintln!("{}", summary(outcome));
+        }
+        Exit(outcome.exit_code)
+    }
+
+    /// Ends the talk with an error before any run was begun: scripts get their last line all the same.
+    pub async fn refuse(self, error: CommandError) -> CommandError {
+        let outcome = Outcome {
+            run: None,
+            outcome: OutcomeKind::Refused,
+            exit_code: error.exit.0,
+            hosts: std::collections::BTreeMap::new(),
+        };
+        if self.json {
+            self.events.emit(EventKind::Note {
+                host: None,
+                text: error.words(),
+            });
+        }
+        self.outcome(outcome);
+        drop(self.events);
+        self.consumer.await.ok();
+        error
+    }
+}
+
+/// Prints one line on stdout; a closed one ends nothing, since the servers matter more.
+pub(super) fn print_line(line: &str) {
+    writeln!(std::io::stdout(), "{line}").ok();
+}
+
+/// Cancels on SIGINT, SIGTERM and SIGHUP; a second one ends the waiting, not the way back.
+fn on_signals() -> Cancelling {
+    let (canceller, cancelling) = Canceller::new();
+    let canceller = Arc::new(canceller);
+    for (kind, number) in [
+        (SignalKind::interrupt(), 2),
+        (SignalKind::terminate(), 15),
+        (SignalKind::hangup(), 1),
+    ] {
+        let canceller = Arc::clone(&canceller);
+        if let Ok(mut signals) = signal(kind) {
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() {
+                    canceller.signal(number);
+                }
+            });
+        }
+    }
+    cancelling
+}

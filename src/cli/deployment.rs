@@ -1,0 +1,363 @@
+//! The hosts of a command, reached and asked, and what is declared of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::config::{ConfigErrors, Host};
+use crate::fleet::ask::AskError;
+use crate::fleet::compose;
+use crate::fleet::connection::Pulse;
+use crate::fleet::declared::{self, AppContent, Declared, DeclaredContent, Declaring};
+use crate::fleet::progress::Member;
+use crate::fleet::prospect::{Look, Prospect, ProspectError, Survey, Wanted, survey};
+use crate::fleet::reach::{ReachError, Reached, Reaching, connections, reach};
+use crate::fleet::run::Fleet;
+use crate::helper::protocol::{AppAddress, RefusalKind, SecretBytes};
+use crate::model::{AppName, HostFacts, HostName, Wave};
+use crate::remote::{self, HelperSources, Helpers, PassphrasePrompt};
+use crate::step::registry::registry;
+
+use super::Session;
+use super::arguments::Choice;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::project::Project;
+
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The hosts of a command, and the apps on them.
+pub(super) struct Deployment {
+    /// The environment.
+    pub project: Project,
+    /// The chosen apps on the chosen hosts.
+    pub addresses: BTreeMap<Member, AppAddress>,
+    /// The connections.
+    pub fleet: Fleet,
+    /// What the hosts say of themselves.
+    pub facts: BTreeMap<HostName, HostFacts>,
+    /// The wave of each host.
+    pub waves: BTreeMap<HostName, Wave>,
+}
+
+/// What is declared of every member, with what the hosts know of them.
+pub(super) struct Declaration {
+    /// What the hosts know.
+    pub survey: Survey,
+    /// What is declared.
+    pub declared: BTreeMap<Member, Declared>,
+    /// The content that it brings.
+    pub content: Arc<DeclaredContent>,
+    /// The commit of the sources, where they agree on one.
+    pub commit: Option<String>,
+}
+
+/// The hosts and apps that a command is about.
+pub(super) struct Chosen {
+    /// The hosts, in the order of the declaration.
+    pub hosts: Vec<Host>,
+    /// The apps on them.
+    pub addresses: BTreeMap<Member, AppAddress>,
+}
+
+/// Chooses by `--only`, `--except` and the name of an app.
+///
+/// # Errors
+/// Exit code 1 when a name is unknown or nothing is left.
+pub(super) fn choose(
+    project: &Project,
+    choice: &Choice,
+    app: Option<&str>,
+) -> Result<Chosen, CommandError> {
+    let environment = &project.environment;
+    let wrong = |words: String| CommandError::new(Exit::ERROR, words);
+    let known = |word: &String| {
+        let named = |host: &Host| host.name.as_str() == word || tagged(host, word);
+        environment.hosts.iter().any(named)
+    };
+    if let Some(word) = choice
+        .only
+        .iter()
+        .chain(&choice.except)
+        .find(|word| !known(word))
+    {
+        let names: Vec<_> = environment
+            .hosts
+            .iter()
+            .map(|host| host.name.to_string())
+            .collect();
+        let message = format!("{} has no host or tag {word:?}", environment.name);
+        return Err(wrong(message).hint(format!("its hosts are: {}", names.join(", "))));
+    }
+    if let Some(app) = app
+        && !environment.apps.iter().any(|it| it.name.as_str() == app)
+    {
+        let names: Vec<_> = environment
+            .apps
+            .iter()
+            .map(|app| app.name.to_string())
+            .collect();
+        let message = format!("{} has no app {app:?}", environment.name);
+        return Err(wrong(message).hint(format!("its apps are: {}", names.join(", "))));
+    }
+    let fits = |host: &Host, words: &[String]| {
+        words
+            .iter()
+            .any(|word| host.name.as_str() == word || tagged(host, word))
+    };
+    let mut hosts = Vec::new();
+    let mut addresses = BTreeMap::new();
+    for host in &environment.hosts {
+        let wanted =
+            (choice.only.is_empty() || fits(host, &choice.only)) && !fits(host, &choice.except);
+        let apps = environment.apps.iter().filter(|it| {
+            it.hosts.contains(&host.name) && app.is_none_or(|app| it.name.as_str() == app)
+        });
+        let apps: Vec<_> = apps.collect();
+        if !wanted || apps.is_empty() {
+            continue;
+        }
+        for app in apps {
+            let address = declared::address(environment, app, host);
+            addresses.insert(Member::new(&host.name, &app.name), address);
+        }
+        hosts.push(host.clone());
+    }
+    if hosts.is_empty() {
+        return Err(wrong(format!(
+            "no host of {} is left to do anything on",
+            environment.name
+        )));
+    }
+    Ok(Chosen { hosts, addresses })
+}
+
+fn tagged(host: &Host, word: &str) -> bool {
+    host.tags.iter().any(|tag| tag.as_str() == word)
+}
+
+/// What reaching hosts needs, from what surrounds the program.
+///
+/// # Errors
+/// Exit code 1 when our own program can't be found.
+pub(super) fn reaching(
+    session: &Session,
+    project: &Project,
+) -> Result<Arc<Reaching>, CommandError> {
+    let around = &session.around;
+    let program = std::env::current_exe().map_err(|error| {
+        CommandError::new(
+            Exit::ERROR,
+            format!("the path of rosey itself is unknown: {error}"),
+        )
+    })?;
+    let mut ssh = remote::Surroundings::new(&around.home, &around.user);
+    ssh.agent_socket = around.agent.clone();
+    ssh.ssh_program = Some(PathBuf::from("ssh"));
+    if around.person {
+        ssh.prompt = Some(Arc::new(TerminalPrompt));
+    }
+    let sources = HelperSources {
+        own: program.clone(),
+        other: around.helper.clone(),
+        cache: Some(project.state(around).join("cache")),
+    };
+    Ok(Arc::new(Reaching {
+        helpers: Helpers::new(sources),
+        program,
+        around: ssh,
+        patience: PATIENCE,
+        pulse: Pulse::for_guard(project.environment.rollout.guard),
+    }))
+}
+
+impl Deployment {
+    /// Reaches every chosen host.
+    ///
+    /// # Errors
+    /// Exit code 4 with all hosts that aren't there.
+    pub async fn reach(
+        session: &Session,
+        project: Project,
+        choice: &Choice,
+        app: Option<&str>,
+    ) -> Result<Self, CommandError> {
+        let chosen = choose(&project, choice, app)?;
+        let reaching = reaching(session, &project)?;
+        let mut reached = BTreeMap::new();
+        let mut errors = Vec::new();
+        for (host, result) in reach(&reaching, &chosen.hosts).await {
+            match result {
+                Ok(there) => drop(reached.insert(host, there)),
+                Err(error) => errors.push((host, error)),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(unreachable_hosts(&errors));
+        }
+        Ok(Self::with(project, chosen, &reached))
+    }
+
+    /// The same with hosts that were reached already.
+    pub fn with(project: Project, chosen: Chosen, reached: &BTreeMap<HostName, Reached>) -> Self {
+        let hosts: Vec<HostName> = chosen.hosts.iter().map(|host| host.name.clone()).collect();
+        let waves = compose::waves(&project.environment.rollout, &hosts);
+        let facts = reached
+            .iter()
+            .map(|(host, it)| (host.clone(), it.facts.clone()))
+            .collect();
+        let fleet = connections(reached);
+        Self {
+            project,
+            addresses: chosen.addresses,
+            fleet,
+            facts,
+            waves,
+        }
+    }
+
+    /// What the hosts know of the apps.
+    ///
+    /// # Errors
+    /// Exit code 4 when a host refuses or is lost.
+    pub async fn survey(
+        &self,
+        seal: BTreeMap<HostName, BTreeMap<String, SecretBytes>>,
+    ) -> Result<Survey, CommandError> {
+        survey(&self.fleet, &self.addresses, seal)
+            .await
+            .map_err(|errors| asking(&errors))
+    }
+
+    /// What is declared of every member, rendered with what the hosts know.
+    ///
+    /// # Errors
+    /// Exit code 3 when the declaration is wrong, 9 when the version is another, 4 when a host is lost.
+    pub async fn declaration(
+        &self,
+        session: &Session,
+        version: Option<&str>,
+    ) -> Result<Declaration, CommandError> {
+        let apps: BTreeSet<AppName> = self
+            .addresses
+            .keys()
+            .map(|member| member.app.clone())
+            .collect();
+        let apps: Vec<AppName> = apps.into_iter().collect();
+        let sources = self.project.sources(&session.around, &apps, version)?;
+        let secrets = self.project.secrets(&session.around)?;
+        let commits: BTreeSet<_> = sources
+            .values()
+            .filter_map(|it| it.commit.clone())
+            .collect();
+        let commit = commits.into_iter().next();
+        let contents: BTreeMap<AppName, AppContent> = sources
+            .iter()
+            .map(|(app, source)| {
+                let tree = Arc::new(source.tree.clone());
+                (
+                    app.clone(),
+                    AppContent {
+                        tree,
+                        version: source.version.clone(),
+                    },
+                )
+            })
+            .collect();
+        let declaring = Declaring {
+            environment: &self.project.environment,
+            contents: &contents,
+            secrets: &secrets,
+            kinds: registry(),
+        };
+        let seal = declaring
+            .secret_bytes(&self.addresses)
+            .map_err(wrong_declaration)?;
+        let survey = self.survey(seal).await?;
+        let declared = declaring
+            .of(&survey, &self.facts)
+            .map_err(wrong_declaration)?;
+        let made = declared
+            .iter()
+            .map(|(member, it)| (member.clone(), it.made.clone()))
+            .collect();
+        let content = Arc::new(DeclaredContent { contents, made });
+        Ok(Declaration {
+            survey,
+            declared,
+            content,
+            commit,
+        })
+    }
+
+    /// The prospect of going to what is wanted.
+    ///
+    /// # Errors
+    /// Exit code 4 when a host is lost, 3 when what is wanted contradicts itself.
+    pub async fn prospect(
+        &self,
+        survey: &Survey,
+        wanted: BTreeMap<Member, Wanted>,
+        findings: bool,
+    ) -> Result<Prospect, CommandError> {
+        let look = Look {
+            fleet: &self.fleet,
+            addresses: &self.addresses,
+            survey,
+            waves: &self.waves,
+            kinds: registry(),
+            findings,
+        };
+        Prospect::of(&look, wanted)
+            .await
+            .map_err(|error| match error {
+                ProspectError::Hosts(errors) => asking(&errors),
+                ProspectError::Plan(error) => CommandError::new(Exit::DECLARATION, error),
+            })
+    }
+}
+
+/// All hosts that aren't there, each with what to do.
+pub(super) fn unreachable_hosts(errors: &[(HostName, ReachError)]) -> CommandError {
+    let words: Vec<_> = errors
+        .iter()
+        .map(|(host, error)| format!("{host}: {error}"))
+        .collect();
+    CommandError::new(Exit::UNREACHABLE, words.join("\nrosey: "))
+}
+
+/// Hosts that refuse or are lost.
+pub(super) fn asking(errors: &[AskError]) -> CommandError {
+    let exit = match errors.iter().find_map(AskError::refusal) {
+        Some(RefusalKind::NotLocked) => Exit::LOCKED,
+        Some(RefusalKind::Stale) => Exit::STALE,
+        Some(RefusalKind::Owned | RefusalKind::Host) => Exit::BLOCKED,
+        Some(RefusalKind::Internal) => Exit::ERROR,
+        _ => Exit::UNREACHABLE,
+    };
+    let words: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    CommandError::new(exit, words.join("\nrosey: "))
+}
+
+fn wrong_declaration(errors: Vec<ConfigErrors>) -> CommandError {
+    CommandError::all_places(Exit::DECLARATION, errors)
+}
+
+/// Asks on the terminal.
+struct TerminalPrompt;
+
+impl PassphrasePrompt for TerminalPrompt {
+    fn passphrase(&self, key: &Path, attempt: u32) -> Option<Zeroizing<String>> {
+        let again = if attempt > 1 { "That was not it. " } else { "" };
+        let prompt = format!("{again}Passphrase of {}", key.display());
+        dialoguer::Password::new()
+            .with_prompt(prompt)
+            .interact()
+            .ok()
+            .map(Zeroizing::new)
+    }
+}

@@ -1,0 +1,265 @@
+//! `rosey drift`: has anybody changed the servers since? With `--heal`: put right.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::content::{PathChange, PathChangeKind};
+use crate::fleet::compose::{Order, Toward, compose};
+use crate::fleet::progress::Member;
+use crate::fleet::prospect::{Prospect, Survey, Wanted};
+use crate::helper::protocol::Marks;
+use crate::model::{Outcome, OutcomeKind, ResourceId, Step};
+use crate::report::{PlanView, plan_text};
+
+use super::approval::{self, Given};
+use super::arguments;
+use super::conducting::{Talk, print_line};
+use super::deployment::Deployment;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::notes::refuse_busy;
+use super::project::Project;
+use super::surroundings::Surroundings;
+use super::{Session, healing};
+
+pub(super) async fn run(
+    session: &Session,
+    arguments: arguments::Drift,
+) -> Result<Exit, CommandError> {
+    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
+    let survey = deployment.survey(BTreeMap::new()).await?;
+    refuse_busy(&survey)?;
+    let prospect = deployment
+        .prospect(&survey, last_applied(&survey), arguments.heal)
+        .await?;
+    let findings = findings(&prospect);
+    if arguments.json {
+        let environment = &deployment.project.environment.name;
+        let drifted = !prospect.plan.is_empty();
+        let findings: Vec<_> = findings.iter().map(Finding::json).collect();
+        print_line(&json!({ "format_version": "1.0", "environment": environment, "drifted": drifted, "findings": findings }).to_string());
+    } else {
+        for note in deployment.notes(&survey) {
+            anstream::eprintln!("{}: {}", note.host, note.message);
+        }
+        findings
+            .iter()
+            .for_each(|finding| print_line(&finding.line()));
+    }
+    if prospect.plan.is_empty() {
+        if !arguments.json {
+            print_line(&format!(
+                "{}: no drift",
+                deployment.project.environment.name
+            ));
+        }
+        return Ok(Exit::DONE);
+    }
+    if !arguments.heal {
+        return Ok(Exit::DIFFERENCES);
+    }
+    heal(session, &arguments, &deployment, &survey, &prospect).await
+}
+
+/// What was last applied, for each member that has a generation.
+pub(super) fn last_applied(survey: &Survey) -> BTreeMap<Member, Wanted> {
+    let members = survey.members.iter();
+    members
+        .filter_map(|(member, app)| {
+            let current = app.ledger.as_ref()?.current()?;
+            let wanted = Wanted {
+                state: current.state.clone(),
+                gates: current.gates.clone(),
+                ..Wanted::default()
+            };
+            Some((member.clone(), wanted))
+        })
+        .collect()
+}
+
+async fn heal(
+    session: &Session,
+    arguments: &arguments::Drift,
+    deployment: &Deployment,
+    survey: &Survey,
+    prospect: &Prospect,
+) -> Result<Exit, CommandError> {
+    let environment = &deployment.project.environment;
+    if !arguments.json {
+        let view = PlanView {
+            environment: environment.name.as_str(),
+            versions: &BTreeMap::new(),
+            plan: &prospect.plan,
+            undo: &prospect.undo,
+            findings: &prospect.findings,
+            changes: &prospect.changes,
+            show_undo: false,
+        };
+        anstream::eprintln!("{}", plan_text(&view).trim_end());
+    }
+    approval::ask(
+        session,
+        Given {
+            yes: arguments.yes,
+            saved_plan: false,
+        },
+        "Put this right?",
+    )?;
+    let content = healing::content(session, deployment, survey, prospect).await?;
+    let order = Order {
+        id: Surroundings::new_run(),
+        command: "heal".to_owned(),
+        author: session.around.author(None, arguments.reason.clone()),
+        wait: false,
+    };
+    let toward = prospect.members.keys().filter_map(|member| {
+        let current = survey
+            .members
+            .get(member)?
+            .ledger
+            .as_ref()?
+            .current()?
+            .clone();
+        let parent = Some(current.number);
+        let toward = Toward::Earlier {
+            target: Box::new(current),
+            parent,
+            marks: Marks::default(),
+        };
+        Some((member.clone(), toward))
+    });
+    let addresses = &deployment.addresses;
+    let run = compose(
+        environment,
+        order,
+        prospect,
+        survey,
+        addresses,
+        toward.collect(),
+    );
+    // The document is on stdout already: what happens goes to a person's stderr.
+    let talk = Talk::begin(session, false);
+    let outcome: Outcome = talk.conduct(run, &deployment.fleet, content).await.outcome;
+    let exit = talk.end(&outcome).await;
+    Ok(if outcome.outcome == OutcomeKind::Applied {
+        Exit::DONE
+    } else {
+        exit
+    })
+}
+
+/// One thing that was changed since.
+struct Finding<'a> {
+    resource: &'a ResourceId,
+    path: Option<String>,
+    change: &'static str,
+    detail: String,
+    owner: Option<String>,
+    modified_at: Option<String>,
+}
+
+/// What differs: paths where a resource has paths, else the resource itself.
+fn findings(prospect: &Prospect) -> Vec<Finding<'_>> {
+    let mut findings = Vec::new();
+    for step in prospect
+        .plan
+        .steps
+        .iter()
+        .filter(|step| !step.reasons.is_empty())
+    {
+        match prospect
+            .changes
+            .get(&step.resource)
+            .filter(|paths| !paths.is_empty())
+        {
+            Some(paths) => findings.extend(paths.iter().map(|path| of_path(step, path))),
+            // A restart because of something else that is found anyway is no finding of its own.
+            None if step.reasons.iter().all(|reason| reason.because.is_some()) => {}
+            None => findings.push(of_step(step)),
+        }
+    }
+    findings
+}
+
+fn of_path<'a>(step: &'a Step, path: &PathChange) -> Finding<'a> {
+    Finding {
+        resource: &step.resource,
+        path: Some(path.path.clone()),
+        change: match path.change {
+            PathChangeKind::Modified => "modified",
+            PathChangeKind::Missing => "missing",
+            PathChangeKind::Extra => "extra",
+        },
+        detail: path.detail.clone(),
+        owner: path.owner.clone(),
+        modified_at: path.modified_at.clone(),
+    }
+}
+
+fn of_step(step: &Step) -> Finding<'_> {
+    let is_path = step.resource.name.starts_with('/');
+    let change = match (&step.from, &step.to) {
+        (None, _) => "missing",
+        (_, None) => "extra",
+        _ if is_path => "modified",
+        _ => "state",
+    };
+    // Drift reads the other way: what is there now, and what was applied.
+    let details = step.reasons.iter().map(|reason| {
+        let text = |value: &Option<crate::model::Value>| {
+            value
+                .as_ref()
+                .map_or("absent".to_owned(), ToString::to_string)
+        };
+        format!(
+            "{} is {}, was applied as {}",
+            reason.attribute,
+            text(&reason.old),
+            text(&reason.new)
+        )
+    });
+    let is_service = step.resource.kind == crate::model::ResourceKind::SERVICE;
+    Finding {
+        resource: &step.resource,
+        path: is_path.then(|| step.resource.name.clone()),
+        change: if is_service { "state" } else { change },
+        detail: details.collect::<Vec<_>>().join(", "),
+        owner: None,
+        modified_at: None,
+    }
+}
+
+impl Finding<'_> {
+    fn json(&self) -> Value {
+        json!({
+            "host": self.resource.host,
+            "app": self.resource.app,
+            "resource": format!("{} {}", self.resource.kind, self.resource.name),
+            "path": self.path,
+            "change": self.change,
+            "detail": self.detail,
+            "owner": self.owner,
+            "modified_at": self.modified_at,
+        })
+    }
+
+    fn line(&self) -> String {
+        let what = self
+            .path
+            .clone()
+            .unwrap_or_else(|| self.resource.name.clone());
+        let mut line = format!(
+            "{}: {} {} {what}",
+            self.resource.host, self.resource.kind, self.change
+        );
+        if !self.detail.is_empty() {
+            line += &format!(": {}", self.detail);
+        }
+        if let (Some(owner), Some(at)) = (&self.owner, &self.modified_at) {
+            line += &format!(" (by {owner}, {at})");
+        }
+        line
+    }
+}

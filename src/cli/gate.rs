@@ -1,0 +1,78 @@
+//! Reading gates now, and what they say as an exit code.
+
+use std::collections::BTreeMap;
+
+use crate::fleet::Events;
+use crate::fleet::progress::Member;
+use crate::model::{EventKind, GateResult, Gates, Verdict};
+
+use super::deployment::{Deployment, asking};
+use super::error::CommandError;
+use super::exit::Exit;
+
+/// Reads the gates of members, all hosts at once: those given, or those of what stands. `settle`
+/// waits until they are stable; otherwise each is read once.
+///
+/// # Errors
+/// Exit code 4 when a host is lost.
+pub(super) async fn read(
+    deployment: &Deployment,
+    gates: BTreeMap<Member, Option<Gates>>,
+    settle: bool,
+    events: &Events,
+) -> Result<BTreeMap<Member, Vec<GateResult>>, CommandError> {
+    let mut tasks = Vec::new();
+    for (member, gates) in gates {
+        let (Some(connection), Some(address)) = (
+            deployment.fleet.get(&member.host),
+            deployment.addresses.get(&member),
+        ) else {
+            continue;
+        };
+        let (connection, address) = (connection.clone(), address.clone());
+        tasks.push(tokio::spawn(async move {
+            (member, connection.gates(address, gates, settle).await)
+        }));
+    }
+    let mut results = BTreeMap::new();
+    let mut errors = Vec::new();
+    for task in tasks {
+        match task.await {
+            Ok((member, Ok(read))) => {
+                for result in &read {
+                    let Member { host, app } = member.clone();
+                    let result = result.clone();
+                    events.emit(EventKind::GateRead {
+                        host,
+                        app,
+                        result,
+                        baseline: false,
+                    });
+                }
+                results.insert(member, read);
+            }
+            Ok((_, Err(error))) => errors.push(error),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+    if errors.is_empty() {
+        Ok(results)
+    } else {
+        Err(asking(&errors))
+    }
+}
+
+/// The code of the first gate that failed; 9 when none did but one was inconclusive; else 0.
+pub(super) fn exit_of<'a>(results: impl IntoIterator<Item = &'a GateResult> + Clone) -> Exit {
+    let failed = results
+        .clone()
+        .into_iter()
+        .find(|result| result.verdict == Verdict::Failed);
+    if let Some(result) = failed {
+        return Exit::of_gate(result.class);
+    }
+    let open = results
+        .into_iter()
+        .any(|result| result.verdict == Verdict::Inconclusive);
+    if open { Exit::UNAPPROVED } else { Exit::DONE }
+}

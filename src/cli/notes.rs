@@ -1,0 +1,158 @@
+//! What a survey shows that people should know, whatever the command.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::fleet::prospect::Survey;
+use crate::model::{AppName, Finding, FindingClass};
+
+use super::deployment::Deployment;
+use super::error::CommandError;
+use super::marking::busy;
+
+/// By how many seconds clocks may differ without a word.
+const SKEW: i64 = 30;
+
+impl Deployment {
+    /// Notes of a survey: runs under way or cut off, notices of ledgers, mixed fleets, apps that are
+    /// no longer declared, clocks that differ.
+    pub fn notes(&self, survey: &Survey) -> Vec<Finding> {
+        let mut notes = Vec::new();
+        let environment = &self.project.environment;
+        for (member, app) in &survey.members {
+            let mut note = |message: String, remedy: Option<String>| {
+                notes.push(Finding {
+                    class: FindingClass::Note,
+                    host: member.host.clone(),
+                    app: Some(member.app.clone()),
+                    message,
+                    remedy,
+                });
+            };
+            if let Some(holder) = &app.holder {
+                note(busy(member.host.as_str(), holder).words(), None);
+            }
+            if let Some(cut) = &app.interrupted {
+                let stands = if cut.ready {
+                    "it stands unconfirmed"
+                } else {
+                    "it is not finished"
+                };
+                let steps = crate::report::steps(cut.begun.len());
+                let message = format!(
+                    "the run {} ({} by {}) was cut off after {steps} here: {stands}",
+                    cut.run, cut.command, cut.author.user
+                );
+                note(
+                    message,
+                    Some(format!("settle it: rosey apply {}", environment.name)),
+                );
+            }
+            let ledger = app.ledger.as_ref();
+            if let Some(notice) = ledger.and_then(|ledger| ledger.notice.clone()) {
+                note(notice, None);
+            }
+            for hold in ledger.into_iter().flat_map(|ledger| &ledger.holds) {
+                note(
+                    format!("{} is held since {}: {}", hold.release, hold.at, hold.why),
+                    None,
+                );
+            }
+        }
+        for app in self.mixed(survey) {
+            let hosts = survey.members.keys().filter(|member| member.app == app);
+            notes.extend(hosts.take(1).map(|member| Finding {
+                class: FindingClass::Note,
+                host: member.host.clone(),
+                app: Some(app.clone()),
+                message: format!("{app} is mixed: its hosts are not all at the same release"),
+                remedy: Some(format!("rosey apply {}", environment.name)),
+            }));
+        }
+        notes.extend(self.undeclared(survey));
+        notes.extend(self.skewed());
+        notes
+    }
+
+    /// Whether the hosts of some app show different releases.
+    pub fn is_mixed(&self, survey: &Survey) -> bool {
+        !self.mixed(survey).is_empty()
+    }
+
+    fn mixed(&self, survey: &Survey) -> Vec<AppName> {
+        let mut releases: BTreeMap<&AppName, BTreeSet<_>> = BTreeMap::new();
+        for (member, app) in &survey.members {
+            let current = app.ledger.as_ref().and_then(|ledger| ledger.current());
+            let content =
+                current.map(|generation| (generation.version.clone(), generation.content));
+            releases.entry(&member.app).or_default().insert(content);
+        }
+        let mixed = releases
+            .into_iter()
+            .filter(|(_, contents)| contents.len() > 1);
+        mixed.map(|(app, _)| app.clone()).collect()
+    }
+
+    /// Apps of this environment that are on a host and declared for it no more.
+    fn undeclared(&self, survey: &Survey) -> Vec<Finding> {
+        let environment = &self.project.environment;
+        let mut notes = Vec::new();
+        for (host, entries) in &survey.registry {
+            for entry in entries
+                .iter()
+                .filter(|entry| entry.environment == environment.name)
+            {
+                let declared = environment
+                    .app(&entry.app)
+                    .is_some_and(|it| it.hosts.contains(host));
+                if !declared {
+                    notes.push(Finding {
+                        class: FindingClass::Note,
+                        host: host.clone(),
+                        app: Some(entry.app.clone()),
+                        message: format!(
+                            "{} is in {} but is no longer declared for this host; it is left alone",
+                            entry.app, entry.root
+                        ),
+                        remedy: Some(format!(
+                            "declare it again, then: rosey remove {} {} --only {host}",
+                            environment.name, entry.app
+                        )),
+                    });
+                }
+            }
+        }
+        notes
+    }
+
+    fn skewed(&self) -> Vec<Finding> {
+        let now = jiff::Timestamp::now().as_second();
+        let skewed = self
+            .facts
+            .iter()
+            .filter(|(_, facts)| (facts.clock - now).abs() > SKEW);
+        let note = |(host, facts): (&crate::model::HostName, &crate::model::HostFacts)| Finding {
+            class: FindingClass::Note,
+            host: host.clone(),
+            app: None,
+            message: format!(
+                "its clock is {} s away from the one here",
+                facts.clock - now
+            ),
+            remedy: Some("on the host: timedatectl set-ntp true".to_owned()),
+        };
+        skewed.map(note).collect()
+    }
+}
+
+/// Refuses while a run is under way.
+///
+/// # Errors
+/// Exit code 5, with who holds what.
+pub(super) fn refuse_busy(survey: &Survey) -> Result<(), CommandError> {
+    for (member, app) in &survey.members {
+        if let Some(holder) = &app.holder {
+            return Err(busy(member.host.as_str(), holder));
+        }
+    }
+    Ok(())
+}

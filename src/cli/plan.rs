@@ -1,0 +1,201 @@
+//! `rosey plan`: what an apply would change, in what order and why. Runs no gate and changes nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::fleet::progress::Member;
+use crate::fleet::prospect::Prospect;
+use crate::model::{Digest, FindingClass};
+use crate::plan::saved::{Body, SavedMember, SavedPlan};
+use crate::report::{PlanView, plan_document, plan_text};
+
+use super::arguments::{self, Choice};
+use super::deployment::{Declaration, Deployment};
+use super::error::CommandError;
+use super::exit::Exit;
+use super::project::Project;
+use super::surroundings::Surroundings;
+use super::{Session, conducting};
+
+/// For how long a saved plan may be applied.
+const LIFETIME: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
+/// What an apply would do.
+pub(super) struct Planned {
+    /// The hosts.
+    pub deployment: Deployment,
+    /// What is declared of them.
+    pub declaration: Declaration,
+    /// The plan, with what was found.
+    pub prospect: Prospect,
+}
+
+pub(super) async fn run(
+    session: &Session,
+    arguments: arguments::Plan,
+) -> Result<Exit, CommandError> {
+    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let directory = project.directory.clone();
+    let planned = plan(
+        session,
+        project,
+        &arguments.choice,
+        arguments.version.as_deref(),
+    )
+    .await?;
+    if let Some(out) = &arguments.out {
+        let default = || {
+            directory
+                .join("plans")
+                .join(format!("{}.yaml", arguments.environment))
+        };
+        save(
+            &planned,
+            &arguments.choice,
+            &out.clone().unwrap_or_else(default),
+        )?;
+    }
+    let versions = versions(&planned.declaration);
+    let view = view(&planned, &versions, arguments.undo);
+    if arguments.json {
+        conducting::print_line(&plan_document(&view).to_string());
+    } else {
+        conducting::print_line(plan_text(&view).trim_end());
+    }
+    if planned
+        .prospect
+        .findings
+        .iter()
+        .any(|finding| finding.class == FindingClass::Blocking)
+    {
+        return Ok(Exit::BLOCKED);
+    }
+    let changes = arguments.detailed_exitcode && !planned.prospect.plan.is_empty();
+    Ok(if changes {
+        Exit::DIFFERENCES
+    } else {
+        Exit::DONE
+    })
+}
+
+/// Plans what an apply would do.
+///
+/// # Errors
+/// As reaching, declaring and observing fail.
+pub(super) async fn plan(
+    session: &Session,
+    project: Project,
+    choice: &Choice,
+    version: Option<&str>,
+) -> Result<Planned, CommandError> {
+    let deployment = Deployment::reach(session, project, choice, None).await?;
+    let declaration = deployment.declaration(session, version).await?;
+    let wanted = declaration.declared.iter();
+    let wanted = wanted
+        .map(|(member, declared)| (member.clone(), declared.wanted.clone()))
+        .collect();
+    let mut prospect = deployment
+        .prospect(&declaration.survey, wanted, true)
+        .await?;
+    prospect
+        .findings
+        .extend(deployment.notes(&declaration.survey));
+    Ok(Planned {
+        deployment,
+        declaration,
+        prospect,
+    })
+}
+
+/// The version of each app.
+pub(super) fn versions(declaration: &Declaration) -> BTreeMap<String, String> {
+    let declared = declaration.declared.iter();
+    declared
+        .map(|(member, it)| (member.app.to_string(), it.version.to_string()))
+        .collect()
+}
+
+/// What is shown of a plan.
+pub(super) fn view<'a>(
+    planned: &'a Planned,
+    versions: &'a BTreeMap<String, String>,
+    show_undo: bool,
+) -> PlanView<'a> {
+    PlanView {
+        environment: planned.deployment.project.environment.name.as_str(),
+        versions,
+        plan: &planned.prospect.plan,
+        undo: &planned.prospect.undo,
+        findings: &planned.prospect.findings,
+        changes: &planned.prospect.changes,
+        show_undo,
+    }
+}
+
+/// All that a plan depends on and does.
+pub(super) fn body(planned: &Planned, choice: &Choice) -> Body {
+    let member = |member: &Member, it: &crate::fleet::declared::Declared| {
+        let surveyed = planned.declaration.survey.members.get(member);
+        let head = surveyed
+            .and_then(|it| it.ledger.as_ref())
+            .and_then(|ledger| ledger.head.clone());
+        let facts = planned
+            .prospect
+            .members
+            .get(member)
+            .map(|seen| &seen.actual);
+        let facts = serde_json::json!(facts).to_string();
+        let saved = SavedMember {
+            version: it.version.to_string(),
+            release: it.release.name.clone(),
+            content: it.content,
+            declared: it.declared,
+            tree: it.release.tree.to_string(),
+            head,
+            facts: Digest::of(facts.as_bytes()),
+        };
+        (member.to_string(), saved)
+    };
+    let declared = planned.declaration.declared.iter();
+    Body {
+        environment: planned.deployment.project.environment.name.to_string(),
+        only: choice.only.clone(),
+        except: choice.except.clone(),
+        members: declared
+            .map(|(it, declared)| member(it, declared))
+            .collect(),
+        steps: planned.prospect.plan.steps.clone(),
+    }
+}
+
+/// Writes the saved plan, and nothing else.
+fn save(planned: &Planned, choice: &Choice, path: &Path) -> Result<(), CommandError> {
+    let made = Surroundings::now();
+    let expires = jiff::Timestamp::now() + LIFETIME;
+    let expires = format!("{expires:.3}");
+    let plan = SavedPlan::new(
+        body(planned, choice),
+        made,
+        expires,
+        planned.prospect.findings.clone(),
+    );
+    let failed = |error: std::io::Error| {
+        CommandError::new(
+            Exit::ERROR,
+            format!("the plan can't be written to {}: {error}", path.display()),
+        )
+    };
+    let temporary = |path: &Path| -> PathBuf {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".new");
+        name.into()
+    };
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(failed)?;
+    }
+    let new = temporary(path);
+    std::fs::write(&new, plan.to_yaml()).map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)?;
+    anstream::eprintln!("saved: rosey apply {}", path.display());
+    Ok(())
+}

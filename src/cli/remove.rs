@@ -1,0 +1,132 @@
+//! `rosey remove`: takes an app away, as a plan like any other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::fleet::compose::{Order, Toward, compose};
+use crate::fleet::declared::DeclaredContent;
+use crate::fleet::prospect::{Prospect, Survey, Wanted};
+use crate::model::{Outcome, OutcomeKind};
+use crate::report::{PlanView, plan_text};
+
+use super::approval::{self, Given};
+use super::arguments;
+use super::conducting::Talk;
+use super::deployment::Deployment;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::project::Project;
+use super::surroundings::Surroundings;
+use super::{Session, settling};
+
+pub(super) async fn run(
+    session: &Session,
+    arguments: arguments::Remove,
+) -> Result<Exit, CommandError> {
+    let talk = Talk::begin(session, arguments.json);
+    let (deployment, survey, prospect) = match prepare(session, &arguments, &talk).await {
+        Ok(prepared) => prepared,
+        Err(error) => return Err(talk.refuse(error).await),
+    };
+    if prospect.members.is_empty() {
+        let outcome = Outcome {
+            run: None,
+            outcome: OutcomeKind::Unchanged,
+            exit_code: 0,
+            hosts: BTreeMap::new(),
+        };
+        talk.outcome(outcome.clone());
+        return Ok(talk.end(&outcome).await);
+    }
+    let order = Order {
+        id: Surroundings::new_run(),
+        command: "remove".to_owned(),
+        author: session.around.author(None, arguments.reason.clone()),
+        wait: false,
+    };
+    let members = prospect.members.keys();
+    let toward = members.map(|member| {
+        (
+            member.clone(),
+            Toward::Nothing {
+                data: arguments.with_data,
+            },
+        )
+    });
+    let environment = &deployment.project.environment;
+    let addresses = &deployment.addresses;
+    let run = compose(
+        environment,
+        order,
+        &prospect,
+        &survey,
+        addresses,
+        toward.collect(),
+    );
+    let content = Arc::new(DeclaredContent {
+        contents: BTreeMap::new(),
+        made: BTreeMap::new(),
+    });
+    let outcome = talk.conduct(run, &deployment.fleet, content).await.outcome;
+    Ok(talk.end(&outcome).await)
+}
+
+async fn prepare(
+    session: &Session,
+    arguments: &arguments::Remove,
+    talk: &Talk,
+) -> Result<(Deployment, Survey, Prospect), CommandError> {
+    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let app = arguments.app.as_deref();
+    let deployment = Deployment::reach(session, project, &arguments.choice, app).await?;
+    let mut survey = deployment.survey(BTreeMap::new()).await?;
+    if settling::settle(session, &deployment, &survey, talk).await? {
+        survey = deployment.survey(BTreeMap::new()).await?;
+    }
+    let known = survey
+        .members
+        .iter()
+        .filter(|(_, app)| app.ledger.is_some());
+    let wanted = known.map(|(member, _)| {
+        (
+            member.clone(),
+            Wanted {
+                for_good: true,
+                ..Wanted::default()
+            },
+        )
+    });
+    let prospect = deployment
+        .prospect(&survey, wanted.collect(), false)
+        .await?;
+    if prospect.members.is_empty() {
+        return Ok((deployment, survey, prospect));
+    }
+    if !arguments.json {
+        let view = PlanView {
+            environment: deployment.project.environment.name.as_str(),
+            versions: &BTreeMap::new(),
+            plan: &prospect.plan,
+            undo: &prospect.undo,
+            findings: &prospect.findings,
+            changes: &BTreeMap::new(),
+            show_undo: false,
+        };
+        anstream::eprintln!("{}", plan_text(&view).trim_end());
+    }
+    let data = if arguments.with_data {
+        "Data and backups go too."
+    } else {
+        "Data stays."
+    };
+    let question = format!("Remove this? {data}");
+    approval::ask(
+        session,
+        Given {
+            yes: arguments.yes,
+            saved_plan: false,
+        },
+        &question,
+    )?;
+    Ok((deployment, survey, prospect))
+}

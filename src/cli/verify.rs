@@ -1,0 +1,106 @@
+//! `rosey verify`: reads the gates now.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::fleet::Events;
+use crate::fleet::progress::Member;
+use crate::model::{GateResult, Gates, Verdict};
+use crate::report::table::table;
+
+use super::arguments;
+use super::conducting::print_line;
+use super::deployment::Deployment;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::project::Project;
+use super::surroundings::Surroundings;
+use super::{Session, gate};
+
+pub(super) async fn run(
+    session: &Session,
+    arguments: arguments::Verify,
+) -> Result<Exit, CommandError> {
+    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
+    let survey = deployment.survey(BTreeMap::new()).await?;
+    let current = |member: &Member| {
+        survey
+            .members
+            .get(member)
+            .and_then(|it| it.ledger.as_ref())
+            .and_then(|it| it.current())
+    };
+    let mut gates: BTreeMap<Member, Option<Gates>> = BTreeMap::new();
+    for member in deployment.addresses.keys() {
+        let Some(generation) = current(member) else {
+            let message =
+                format!("{member} was never applied, so nothing says how healthy it should be");
+            return Err(CommandError::new(
+                Exit::of_gate(crate::model::gate::GateClass::Process),
+                message,
+            ));
+        };
+        let version = arguments
+            .version
+            .as_deref()
+            .map(|it| it.strip_prefix('v').unwrap_or(it));
+        if let Some(wanted) = version
+            && generation.version.as_deref() != Some(wanted)
+        {
+            let found = generation.version.as_deref().unwrap_or("none");
+            let message = format!("{member} is version {found}, not {wanted}");
+            return Err(CommandError::new(
+                Exit::of_gate(crate::model::gate::GateClass::Health),
+                message,
+            ));
+        }
+        gates.insert(member.clone(), None);
+    }
+    let events = Events::new(Surroundings::now, Vec::new());
+    let results = gate::read(&deployment, gates, arguments.post, &events).await?;
+    let exit = gate::exit_of(results.values().flatten());
+    if arguments.json {
+        let rows =
+            results.iter().flat_map(|(member, results)| {
+                results.iter().map(move |result| {
+                let GateResult { gate, verdict, class, detail, elapsed } = result;
+                json!({ "host": member.host, "app": member.app, "gate": gate, "verdict": verdict,
+                        "class": class, "detail": detail, "elapsed_ms": elapsed })
+            })
+            });
+        let document = json!({
+            "format_version": "1.0",
+            "environment": arguments.environment,
+            "healthy": exit == Exit::DONE,
+            "exit_code": exit.0,
+            "gates": rows.collect::<Vec<_>>(),
+        });
+        print_line(&document.to_string());
+    } else {
+        let rows = results.iter().flat_map(|(member, results)| {
+            results.iter().map(move |result| {
+                let detail = match result.verdict {
+                    Verdict::Passed => format!("{} ms", result.elapsed),
+                    _ => result.detail.clone(),
+                };
+                vec![
+                    member.host.to_string(),
+                    member.app.to_string(),
+                    result.gate.clone(),
+                    result.verdict.to_string(),
+                    detail,
+                ]
+            })
+        });
+        print_line(
+            table(
+                &["host", "app", "gate", "verdict", "detail"],
+                rows.collect(),
+            )
+            .trim_end(),
+        );
+    }
+    Ok(exit)
+}
