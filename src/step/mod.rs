@@ -11,5 +11,8 @@ pub mod registry;
 pub mod restart;
 pub mod run;
 pub mod sync;
+mod tail;
+#[cfg(test)]
+mod testing;
 pub mod verify;
 pub mod words;

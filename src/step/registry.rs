@@ -4,12 +4,13 @@ use crate::model::ResourceKind;
 
 use super::kind::Kind;
 use super::link::Link;
+use super::restart::Service;
 use super::sync::{Directory, File, Release};
 
 /// Every kind that this program knows.
 #[must_use]
 pub fn registry() -> &'static [&'static dyn Kind] {
-    &[&Release, &File, &Directory, &Link]
+    &[&Release, &File, &Directory, &Link, &Service]
 }
 
 /// The kind of a resource; none when this program doesn't know it.

@@ -1,0 +1,204 @@
+//! Taking a step of a service: the short list of acts of law 7, then reading back.
+
+use std::time::Duration;
+
+use crate::host::{
+    Activity, HostError, HostErrorKind, Manager, ServiceAct, ServiceStatus, Unit, WriteHost,
+};
+use crate::model::{Action, Moment, Step};
+use crate::step::kind::StepError;
+use crate::step::tail::{LINES, tail};
+
+use super::settings::ServiceSettings;
+use super::status::{self, is_active, settled, starts_at_boot, until};
+
+/// Takes the step. Every act of the list does nothing when it was done already.
+pub(super) fn take(host: &dyn WriteHost, step: &Step) -> Result<(), StepError> {
+    let settings = ServiceSettings::of(&step.resource, step.to.as_ref().or(step.from.as_ref()));
+    let service = Acts {
+        host,
+        settings: &settings,
+    };
+    let found = host.service(&settings.unit)?;
+    if service.is_unread(&found) {
+        service.act(&ServiceAct::DaemonReload, settings.start_timeout)?;
+    }
+    let runs = step.to.as_ref().is_some_and(|to| to.is("active"));
+    if runs && matches!(step.action, Action::Start | Action::Restart) {
+        service.reset_failed()?;
+    }
+    match &step.to {
+        Some(to) if !settings.external => service.enable(to.is("enabled"))?,
+        _ => {}
+    }
+    match step.action {
+        Action::Start => service.start(&ServiceAct::Start),
+        Action::Restart => service.start(&ServiceAct::Restart),
+        Action::Reload => service.reload(),
+        Action::Stop => service.stop(),
+        Action::Remove => {
+            service.stop()?;
+            service.enable(false)?;
+            service.reset_failed()
+        }
+        _ => Ok(()),
+    }
+}
+
+struct Acts<'a> {
+    host: &'a dyn WriteHost,
+    settings: &'a ServiceSettings,
+}
+
+impl Acts<'_> {
+    fn unit(&self) -> &Unit {
+        &self.settings.unit
+    }
+
+    fn act(&self, act: &ServiceAct, timeout: Duration) -> Result<(), HostError> {
+        self.host.manage(self.unit(), act, timeout)
+    }
+
+    /// Whether the manager's copy of the definition is old, or missing.
+    fn is_unread(&self, found: &ServiceStatus) -> bool {
+        let ours = self.unit().manager == Manager::Systemd && !self.settings.external;
+        found.needs_daemon_reload || (ours && !found.exists)
+    }
+
+    /// Forgets a failure and the start limit, without which systemd refuses a further start. What the
+    /// manager doesn't remember can't be forgotten: then it refuses, and nothing is lost.
+    fn reset_failed(&self) -> Result<(), StepError> {
+        let done = self.act(&ServiceAct::ResetFailed, self.settings.start_timeout);
+        match done {
+            Err(error) if self.host.service(self.unit())?.failed => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn enable(&self, wanted: bool) -> Result<(), StepError> {
+        let found = self.host.service(self.unit())?;
+        let act = match (wanted, found.enabled) {
+            (true, false) => ServiceAct::Enable,
+            (false, true) if starts_at_boot(self.host.as_read(), self.settings, &found)? => {
+                ServiceAct::Disable
+            }
+            _ => return Ok(()),
+        };
+        Ok(self.act(&act, self.settings.start_timeout)?)
+    }
+
+    /// Starts or restarts, and reads back: active, with a main process that was started by this, and
+    /// hasn't ended since.
+    fn start(&self, act: &ServiceAct) -> Result<(), StepError> {
+        let before = self.host.service(self.unit())?;
+        let begun = self.host.moment();
+        // A start of what runs does nothing; then its process is older than this step.
+        let begins = *act == ServiceAct::Restart || !is_active(&before);
+        self.acted(act, "didn't start", false)?;
+        let timeout = self.settings.start_timeout;
+        let found = until(self.host.as_read(), self.unit(), timeout, |status| {
+            status.activity != Activity::Activating && (!is_active(status) || is_up(status))
+        })?;
+        let how = match found.activity {
+            Activity::Activating => Some(format!("is still not up after {}", time(timeout))),
+            Activity::Inactive => Some("ended right after its start".to_owned()),
+            Activity::Active if found.restarts > before.restarts => Some(format!(
+                "ended right after its start and was restarted {} times",
+                found.restarts - before.restarts
+            )),
+            Activity::Active if !is_up(&found) => Some("ended right after its start".to_owned()),
+            Activity::Active if begins && is_older(&found, &begun) => {
+                Some("runs on in a process from before".to_owned())
+            }
+            Activity::Active => None,
+        };
+        match how {
+            Some(how) => Err(self.failure(&how, &found.words)),
+            None => Ok(()),
+        }
+    }
+
+    fn reload(&self) -> Result<(), StepError> {
+        self.acted(&ServiceAct::Reload, "couldn't be reloaded", true)?;
+        let found = settled(
+            self.host.as_read(),
+            self.unit(),
+            self.settings.start_timeout,
+        )?;
+        if is_active(&found) {
+            return Ok(());
+        }
+        Err(self.failure("ended when it was reloaded", &found.words))
+    }
+
+    fn stop(&self) -> Result<(), StepError> {
+        let timeout = self.settings.stop_timeout;
+        let found = self.host.service(self.unit())?;
+        if found.activity != Activity::Inactive || found.main_process.is_some() {
+            self.act(&ServiceAct::Stop, timeout)?;
+        }
+        let found = status::until(self.host.as_read(), self.unit(), timeout, |status| {
+            status.activity == Activity::Inactive && status.main_process.is_none()
+        })?;
+        if found.activity == Activity::Inactive && found.main_process.is_none() {
+            return Ok(());
+        }
+        let how = format!("is still running {} after it was stopped", time(timeout));
+        Err(self.failure(&how, &found.words))
+    }
+
+    /// An act whose failure says something about the service rather than about the host.
+    fn acted(&self, act: &ServiceAct, how: &str, may_run: bool) -> Result<(), StepError> {
+        let timeout = self.settings.start_timeout.max(match act {
+            ServiceAct::Restart => self.settings.stop_timeout + self.settings.start_timeout,
+            _ => Duration::ZERO,
+        });
+        let Err(error) = self.act(act, timeout) else {
+            return Ok(());
+        };
+        let of_host = !matches!(
+            error.kind,
+            HostErrorKind::Other(_) | HostErrorKind::TimedOut
+        );
+        // A manager that can't be asked says nothing about the service.
+        let Ok(found) = self.host.service(self.unit()) else {
+            return Err(error.into());
+        };
+        if of_host || is_up(&found) && !may_run {
+            return Err(error.into());
+        }
+        let words = match &error.kind {
+            HostErrorKind::TimedOut => format!("{}, after {}", found.words, time(timeout)),
+            kind => format!("{}: {kind}", found.words),
+        };
+        Err(self.failure(how, &words))
+    }
+
+    fn failure(&self, how: &str, words: &str) -> StepError {
+        let log = self.host.service_log(self.unit(), LINES);
+        StepError::Service {
+            unit: self.unit().name.clone(),
+            how: format!("{how} ({words})"),
+            tail: tail(log.iter().map(String::as_str)),
+        }
+    }
+}
+
+/// Whether it runs now, rather than waiting for an automatic restart. A unit that did its work and
+/// stays active has no process (systemd.service(5), `RemainAfterExit=`).
+fn is_up(status: &ServiceStatus) -> bool {
+    is_active(status) && (status.main_process.is_some() || status.words.contains("(exited)"))
+}
+
+fn is_older(status: &ServiceStatus, begun: &Moment) -> bool {
+    let started = status.started.as_ref();
+    started.is_some_and(|started| !started.is_after(begun))
+}
+
+fn time(duration: Duration) -> String {
+    if duration.subsec_millis() == 0 {
+        format!("{} s", duration.as_secs())
+    } else {
+        format!("{} ms", duration.as_millis())
+    }
+}
