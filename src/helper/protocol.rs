@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::content::{Manifest, PathChange};
 use crate::host::Owner;
 use crate::model::{
-    AppName, Author, Digest, EnvironmentName, EventKind, Finding, GateResult, Gates, Generation,
+    AppName, Author, Digest, EnvironmentName, EventKind, Finding, Freeze, GateResult, Gates, Generation,
     Hold, HostFacts, HostName, Ledger, Plan, ResourceId, RunId, State, StepId,
 };
 
@@ -312,6 +312,10 @@ pub struct Marks {
     pub lift: Vec<Digest>,
     /// Lifts all holds.
     pub lift_all: bool,
+    /// The freeze to set, in the place of an earlier one.
+    pub freeze: Option<Freeze>,
+    /// Lifts the freeze.
+    pub unfreeze: bool,
 }
 
 /// The answers.

@@ -64,6 +64,28 @@ pub struct Hold {
     pub at: String,
 }
 
+/// A person's word that nothing is to be applied for now; a rollback is still allowed.
+///
+/// It lies on the servers, so that it holds for every controller, a fresh CI runner among them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freeze {
+    /// Who froze it, and why: the reason is always there.
+    pub author: Author,
+    /// Since when (RFC 3339, UTC).
+    pub at: String,
+    /// When it ends by itself, in seconds since 1970; none when it has to be lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<i64>,
+}
+
+impl Freeze {
+    /// Whether it still holds at a time, in seconds since 1970.
+    #[must_use]
+    pub fn holds_at(&self, now: i64) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
 /// Everything that rosey knows of an app on a host; it lies on that host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -86,6 +108,9 @@ pub struct Ledger {
     /// How the last run ended that did not end well: for the next contact to tell.
     #[serde(default)]
     pub notice: Option<String>,
+    /// The freeze by hand, even when its time is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
 }
 
 impl Ledger {
@@ -101,6 +126,7 @@ impl Ledger {
             holds: Vec::new(),
             changes: BTreeMap::new(),
             notice: None,
+            freeze: None,
         }
     }
 
@@ -108,6 +134,12 @@ impl Ledger {
     #[must_use]
     pub fn current(&self) -> Option<&Generation> {
         self.generations.last()
+    }
+
+    /// The freeze that holds at a time, in seconds since 1970.
+    #[must_use]
+    pub fn frozen(&self, now: i64) -> Option<&Freeze> {
+        self.freeze.as_ref().filter(|freeze| freeze.holds_at(now))
     }
 
     /// One generation by its number.
@@ -140,5 +172,30 @@ mod changes {
         Ok(Vec::<(ResourceId, Moment)>::deserialize(deserializer)?
             .into_iter()
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_freeze_ends_with_its_time_and_is_absent_in_ledgers_that_know_none() {
+        let environment = EnvironmentName::new("prod").unwrap();
+        let mut ledger = Ledger::new(environment, AppName::new("bot").unwrap(), "/opt/bot".into());
+        let text = serde_json::to_string(&ledger).unwrap();
+        assert!(!text.contains("freeze"), "{text}");
+        assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), ledger);
+        let mut freeze = Freeze {
+            author: Author::default(),
+            at: "2026-11-20T10:00:00Z".into(),
+            until: Some(100),
+        };
+        ledger.freeze = Some(freeze.clone());
+        assert_eq!(ledger.frozen(99), Some(&freeze));
+        assert_eq!(ledger.frozen(100), None);
+        freeze.until = None;
+        ledger.freeze = Some(freeze.clone());
+        assert_eq!(ledger.frozen(i64::MAX), Some(&freeze));
     }
 }
