@@ -152,6 +152,12 @@ pub fn mark(ledger: &mut Ledger, marks: &Marks) {
         ledger.holds.retain(|known| known.declared != hold.declared);
         ledger.holds.push(hold.clone());
     }
+    if marks.unfreeze {
+        ledger.freeze = None;
+    }
+    if let Some(freeze) = &marks.freeze {
+        ledger.freeze = Some(freeze.clone());
+    }
 }
 
 /// Appends a generation; the same run again changes nothing.
@@ -167,7 +173,7 @@ pub fn append(ledger: &mut Ledger, generation: Generation) {
 mod tests {
     use super::*;
     use crate::host::MemoryHost;
-    use crate::model::{AppName, Digest, EnvironmentName, Hold, RunId};
+    use crate::model::{AppName, Author, Digest, EnvironmentName, Freeze, Hold, RunId};
 
     fn example() -> Ledger {
         Ledger::new(
@@ -222,5 +228,32 @@ mod tests {
         };
         mark(&mut ledger, &lift);
         assert_eq!(ledger.holds.len(), 0);
+    }
+
+    #[test]
+    fn a_freeze_is_replaced_by_a_later_one_and_lifted() {
+        let mut ledger = example();
+        let freeze = |reason: &str| Freeze {
+            author: Author {
+                reason: Some(reason.to_owned()),
+                ..Author::default()
+            },
+            at: "2026-11-20T10:00:00Z".to_owned(),
+            until: None,
+        };
+        let set = |reason| Marks {
+            freeze: Some(freeze(reason)),
+            ..Marks::default()
+        };
+        mark(&mut ledger, &set("fair"));
+        mark(&mut ledger, &set("audit"));
+        mark(&mut ledger, &Marks::default());
+        assert_eq!(ledger.freeze, Some(freeze("audit")));
+        let lift = Marks {
+            unfreeze: true,
+            ..Marks::default()
+        };
+        mark(&mut ledger, &lift);
+        assert_eq!(ledger.freeze, None);
     }
 }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::content::{Manifest, PathChange};
 use crate::host::Owner;
 use crate::model::{
-    AppName, Author, Digest, EnvironmentName, EventKind, Finding, Freeze, GateResult, Gates, Generation,
-    Hold, HostFacts, HostName, Ledger, Plan, ResourceId, RunId, State, StepId,
+    AppName, Author, Digest, EnvironmentName, EventKind, Finding, Freeze, GateResult, Gates,
+    Generation, Hold, HostFacts, HostName, Ledger, Plan, ResourceId, RunId, State, StepId,
 };
 
 /// Largest frame that is read, in bytes; a longer one ends the session.
