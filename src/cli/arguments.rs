@@ -6,12 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Deploys apps to ordinary Linux servers: previews, applies, proves healthy, or takes every server back.
 #[derive(Debug, Parser)]
-#[command(
-    name = "rosey",
-    version,
-    propagate_version = true,
-    max_term_width = 100
-)]
+#[command(name = "rosey", version, max_term_width = 100)]
 #[command(after_help = "\
 Begin with `rosey init`, then `rosey check`, `rosey doctor ENV`, `rosey plan ENV` and `rosey apply ENV`.
 Exit codes: 0 done, 2 differences, 3 declaration, 4 unreachable, 5 locked or held, 6 stale plan, 7 rolled back,

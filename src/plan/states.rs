@@ -9,7 +9,8 @@ use super::relations::kind_of;
 /// What should be, where a wanted state meets what is there.
 ///
 /// - What is there, is not wanted and is *retained* by its kind (a kept release) stays until it is pruned.
-/// - What is there and no ledger knows is taken as far as its kind says so (the mode of a directory that was there before rosey).
+/// - What is there is taken as far as its kind says so, as the ledger knows it or else as it is met
+///   first: the mode of a directory that was there before rosey.
 ///
 /// `last` is the last applied state.
 ///
@@ -25,8 +26,7 @@ pub fn to_be(
     for (id, found) in &actual.resources {
         let kind = kind_of(kinds, id)?;
         match to.resources.get_mut(id) {
-            Some(wanted) if last.get(id).is_none() => *wanted = kind.met(wanted, found),
-            Some(_) => {}
+            Some(wanted) => *wanted = kind.met(wanted, last.get(id).unwrap_or(found)),
             None if kind.is_retained() => {
                 to.resources.insert(id.clone(), found.clone());
             }

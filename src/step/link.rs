@@ -31,10 +31,14 @@ impl Kind for Link {
     fn complete(&self, desired: &mut Desired<'_>) {
         let release = desired.release().clone();
         let stamps: Vec<String> = desired.before_shown.iter().cloned().collect();
+        // What the release's own links lead to is needed once the release is shown, not before: a
+        // task with output reads its inputs in the release that links to what it makes.
+        let uses: Vec<String> = desired.referred.iter().cloned().collect();
         let resource = Resource::new()
             .with("target", format!("releases/{}", release.name))
             .setting("tree", release.tree)
             .setting("stamps", stamps)
+            .setting("uses", uses)
             .setting("adopt", desired.site.app.adopt);
         let path = desired.below_root("current");
         desired.want(ResourceKind::LINK, path, resource);
@@ -48,12 +52,18 @@ impl Kind for Link {
         let target = it.resource.text("target");
         let target = target.map(|target| resolved(Path::new(&it.id.name), target));
         let target = target.map(|target| Thing::Path(target.to_string_lossy().into_owned()));
-        let stamps = it.resource.settings.get("stamps");
-        let stamps = stamps
-            .into_iter()
-            .flat_map(Value::texts)
-            .map(|stamp| Thing::Stamp(stamp.to_owned()));
-        target.into_iter().chain(stamps).collect()
+        let named = |setting: &str| {
+            let names = it
+                .resource
+                .settings
+                .get(setting)
+                .into_iter()
+                .flat_map(Value::texts);
+            names.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        let stamps = named("stamps").into_iter().map(Thing::Stamp);
+        let uses = named("uses").into_iter().map(Thing::Path);
+        target.into_iter().chain(stamps).chain(uses).collect()
     }
 
     fn occupies(&self, it: Named<'_>) -> Vec<Thing> {

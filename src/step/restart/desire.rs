@@ -5,7 +5,7 @@ use crate::host::Manager;
 use crate::model::{Resource, ResourceKind};
 use crate::step::desired::Desired;
 use crate::step::run::desire::environment_line;
-use crate::step::sync::desire::file;
+use crate::step::sync::desire::{file, own_directory};
 
 use super::declare::{Restart, ServiceDeclaration, ServiceDefinition};
 
@@ -70,7 +70,10 @@ fn definition(
     let unit = service.name.unit();
     let directory = match desired.site.manager {
         Manager::Systemd => "/etc/systemd/system",
-        Manager::Process { directory } => directory.as_str(),
+        Manager::Process { directory } => {
+            own_directory(desired, std::path::Path::new(directory));
+            directory.as_str()
+        }
     };
     let path = format!("{directory}/{unit}");
     let environment = environment(service, declaration, desired)?;
@@ -137,12 +140,9 @@ fn environment(
         secret |= rendered.is_secret();
         text += &environment_line(name, &rendered.text);
     }
-    let path = desired
-        .site
-        .places
-        .state
-        .join("env")
-        .join(format!("{}.env", service.name));
+    let directory = desired.site.places.state.join("env");
+    own_directory(desired, &directory);
+    let path = directory.join(format!("{}.env", service.name));
     let path = path.to_string_lossy().into_owned();
     let digest = desired.content(
         &format!("service {} env", service.name),

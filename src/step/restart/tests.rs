@@ -39,9 +39,7 @@ fn state(enabled: bool, active: bool) -> Resource {
 }
 
 fn found(bench: &Bench, host: &MemoryHost, wanted: &Resource) -> Option<Resource> {
-    bench
-        .observe(host, &Service, &service(), wanted)
-        .resource
+    bench.observe(host, &Service, &service(), wanted).resource
 }
 
 /// The steps from what is found to what is wanted, by the kind's own words.
@@ -268,10 +266,7 @@ fn a_step_that_was_cut_off_anywhere_is_in_between_and_ends_the_same() {
             |host| drop(bench.apply(host, &Service, &step)),
             |host, told| {
                 let now = found(&bench, host, &wanted());
-                assert!(
-                    Service.is_between(&step, now.as_ref()),
-                    "{told}: {now:?}"
-                );
+                assert!(Service.is_between(&step, now.as_ref()), "{told}: {now:?}");
                 bench.apply(host, &Service, &step).unwrap();
                 assert_eq!(found(&bench, host, &wanted()), to, "{told}");
             },

@@ -6,7 +6,7 @@ use crate::config::{Declaration, Problem};
 use crate::content::{EntryPath, Manifest, ManifestEntry};
 use crate::model::{Digest, Resource, ResourceKind, Value};
 use crate::step::desired::{Desired, entry_path};
-use crate::step::sync::desire::file;
+use crate::step::sync::desire::{file, own_directory};
 
 use super::declare::TaskDeclaration;
 
@@ -179,17 +179,13 @@ fn environment(
             plain.insert(name.clone(), Value::Text(rendered.text.to_string()));
         }
     }
-    let path = || {
-        let state = desired.site.places.state.join("env");
-        state
-            .join(format!("task-{}.env", task.name))
-            .to_string_lossy()
-            .into_owned()
-    };
     let secret = if secret.is_empty() {
         None
     } else {
-        Some((path(), secret))
+        let directory = desired.site.places.state.join("env");
+        own_directory(desired, &directory);
+        let path = directory.join(format!("task-{}.env", task.name));
+        Some((path.to_string_lossy().into_owned(), secret))
     };
     Some(Environment { plain, secret })
 }

@@ -117,15 +117,29 @@ pub fn release(desired: &mut Desired<'_>) {
         desired.want(ResourceKind::DIRECTORY, path, directory(None, &owner));
     }
     let release = desired.release().clone();
-    let uses: Vec<String> = desired.referred.iter().cloned().collect();
     let resource = Resource::new()
         .with("tree", release.tree)
         .with("owner", owner.user)
         .with("group", owner.group)
-        .setting("uses", uses)
         .setting("version", desired.site.version);
     let path = release.path.to_string_lossy().into_owned();
     desired.want(ResourceKind::RELEASE, path, resource);
+}
+
+/// A directory of rosey's own beside its registry, that only who runs the helper can read.
+pub fn own_directory(desired: &mut Desired<'_>, path: &std::path::Path) {
+    let owner = desired.site.owner.clone();
+    let group = if desired.site.root {
+        owner.user.clone()
+    } else {
+        owner.group
+    };
+    let directory = Resource::new()
+        .with("mode", "0700")
+        .with("owner", owner.user)
+        .with("group", group)
+        .setting("declared", vec!["mode"]);
+    desired.want(ResourceKind::DIRECTORY, path.to_string_lossy(), directory);
 }
 
 /// A file as it should be.

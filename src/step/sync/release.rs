@@ -52,12 +52,8 @@ impl Kind for Release {
         vec![Thing::Path(it.id.name.clone())]
     }
 
-    fn uses(&self, it: Named<'_>) -> Vec<Thing> {
-        let uses = it.resource.settings.get("uses");
-        uses.into_iter()
-            .flat_map(Value::texts)
-            .map(|path| Thing::Path(path.to_owned()))
-            .collect()
+    fn uses(&self, _it: Named<'_>) -> Vec<Thing> {
+        Vec::new()
     }
 
     fn occupies(&self, it: Named<'_>) -> Vec<Thing> {
