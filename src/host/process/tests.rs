@@ -120,6 +120,7 @@ fn a_service_is_started_seen_restarted_and_stopped() {
     );
     app.act(ServiceAct::Start).unwrap();
     assert_eq!(app.status(), first, "the same again does nothing");
+    until("the first start in the log", || app.log() == ["began"]);
     app.act(ServiceAct::Restart).unwrap();
     let second = app.status();
     assert_ne!(second.main_process, first.main_process);
@@ -267,7 +268,7 @@ fn stopping_ends_all_that_was_started_and_kills_what_does_not_listen() {
 fn a_kill_signal_is_asked_first_and_waited_for() {
     let app = managed("[Service]\nExecStart=/bin/sh DIR/script\nKillSignal=SIGUSR1\n");
     let text = "cd $(dirname $0); trap 'echo asked > end; exit 0' USR1\n\
-                echo ready > main; tail -f /dev/null & while :; do wait; done";
+                mkfifo pipe; echo ready > main; read never < pipe";
     fs::write(app.path.join("script"), text).unwrap();
     app.act(ServiceAct::Start).unwrap();
     app.line("main");
