@@ -62,7 +62,8 @@ impl Places {
     /// the path, under a name that starts with a dot, because a rename can't leave a file system.
     #[must_use]
     pub fn aside(&self, path: &Path, run: &RunId) -> PathBuf {
-        if path.starts_with(&self.root) {
+        // The root itself can't be made inside of itself.
+        if path.starts_with(&self.root) && path != self.root {
             let name = Digest::of(path.as_os_str().as_encoded_bytes()).short();
             return self.staging(run).join(name);
         }
