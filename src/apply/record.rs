@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::{Manager, Owner};
 use crate::model::{
     AppName, Author, EnvironmentName, GateResult, Gates, Hold, HostName, Moment, Plan, Resource,
-    ResourceId, RunId, State, Step, StepId, Verdict,
+    ResourceId, ResourceKind, RunId, State, Step, StepId, Verdict,
 };
 
 /// The format of journals that this program writes and reads.
@@ -32,6 +32,8 @@ pub struct Opened {
     pub app: AppName,
     /// The app's root, by its real path.
     pub root: PathBuf,
+    /// Directories above the root that weren't there, top first: made for it, and taken away with it.
+    pub above: Vec<PathBuf>,
     /// Who owns what rosey makes here.
     pub owner: Owner,
     /// Patterns of paths that may be extra inside a release.
@@ -247,6 +249,18 @@ impl Told {
             }
         }
         all.resources.into_iter().collect()
+    }
+
+    /// The step that makes the app's root, where the run makes it.
+    #[must_use]
+    pub fn root_step(&self) -> Option<&Step> {
+        let root = self.opened.root.to_string_lossy();
+        let mut steps = self.opened.plan.steps.iter();
+        steps.find(|step| {
+            step.resource.kind == ResourceKind::DIRECTORY
+                && step.resource.name == root
+                && step.from.is_none()
+        })
     }
 
     /// Whether a step that was begun, forward or back, may have left a resource so.

@@ -1,12 +1,14 @@
 //! What a run leaves behind once it is settled: nothing.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::journal::Journal;
-use super::record::Record;
+use super::record::{Record, Settled, Told};
 use super::site::Site;
 use super::step::TakeError;
 use crate::content::remove_tree;
+use crate::host::{HostError, HostErrorKind, WriteHost};
 use crate::model::ResourceId;
 use crate::step::kind::StepError;
 
@@ -43,5 +45,34 @@ pub fn sweep(
             .map(drop)
             .map_err(StepError::from),
     )?;
+    if matches!(told.settled, Some(Settled::WentBack { .. })) {
+        give_up_root(site, &told).map_err(StepError::from)?;
+    }
     Ok(journal.append(&Record::Swept)?)
+}
+
+/// Takes away the root that a run has made and that went back, with rosey's own in it; whatever
+/// else is in it stays, and it too.
+fn give_up_root(site: &Site<'_>, told: &Told) -> Result<(), HostError> {
+    let made = told
+        .root_step()
+        .is_some_and(|step| told.begun.contains(&step.id));
+    if made {
+        remove_tree(site.host, &site.places.own())?;
+        remove_if_empty(site.host, &site.places.root)?;
+    }
+    for directory in told.opened.above.iter().rev() {
+        remove_if_empty(site.host, directory)?;
+    }
+    Ok(())
+}
+
+fn remove_if_empty(host: &dyn WriteHost, path: &Path) -> Result<(), HostError> {
+    match host.remove_directory(path) {
+        Ok(()) => host.sync(path.parent().unwrap_or(path)),
+        Err(error) if matches!(error.kind, HostErrorKind::Exists | HostErrorKind::NotFound) => {
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }

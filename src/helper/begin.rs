@@ -1,6 +1,7 @@
 //! Opening a run for an app: from here on the helper answers for its host.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::app::App;
 use super::ledger;
@@ -8,11 +9,12 @@ use super::protocol::{Begin, Refusal, RefusalKind, Reply};
 use super::refuse::refusal;
 use super::session::{Answer, OpenRun, Session, journal_path, manifest};
 use crate::apply::record::FORMAT;
+use crate::apply::step::take;
 use crate::apply::step::{is_attendant, is_found_as_planned};
-use crate::apply::{Journal, Opened, Record, Settled, sweep};
+use crate::apply::{Journal, Opened, Way, sweep};
 use crate::content::{Store, make_own};
-use crate::host::EntryType;
-use crate::model::{Digest, Ledger, Resource, ResourceId, ResourceKind, State};
+use crate::host::{EntryType, HostError, HostErrorKind};
+use crate::model::{Digest, EventKind, Ledger, Resource, ResourceId, ResourceKind, State};
 use crate::step::kind::ObserveContext;
 
 impl<'h> Session<'h> {
@@ -69,6 +71,7 @@ impl<'h> Session<'h> {
             host: begin.app.host.clone(),
             app: begin.app.app.clone(),
             root: app.places.root.clone(),
+            above: self.above(&app)?,
             owner: app.owner.clone(),
             ignore: begin.app.ignore.clone(),
             manager: app.service_manager(),
@@ -82,8 +85,12 @@ impl<'h> Session<'h> {
             gates,
             baseline: baseline.clone(),
         };
-        let open = self.open(&app, opened, ledger)?;
+        let open = self.open(&app, opened)?;
         self.runs.insert(app.address.app.clone(), open);
+        if let Err(refused) = self.prepare(id, &app, ledger) {
+            self.give_up(id, &app, &refused)?;
+            return Err(refused);
+        }
         Ok(Reply::Begun { before, baseline })
     }
 
@@ -157,33 +164,100 @@ impl<'h> Session<'h> {
         Ok(before)
     }
 
-    /// Makes what a run needs of rosey's own, and opens the journal.
-    fn open(
-        &self,
-        app: &App,
-        opened: Opened,
-        ledger: Option<Ledger>,
-    ) -> Result<OpenRun<'h>, Refusal> {
-        self.registry.make(self.host, &app.places)?;
-        let first = ledger.is_none();
-        if first {
-            self.keep_found(app, &opened.before)?;
+    /// Directories that the root needs and that aren't there, top first.
+    fn above(&self, app: &App) -> Result<Vec<PathBuf>, Refusal> {
+        let mut missing = Vec::new();
+        for path in app.places.root.ancestors().skip(1) {
+            match self.host.entry(path) {
+                Ok(Some(_)) => break,
+                Ok(None) => {}
+                Err(error) if error.kind == HostErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+            missing.push(path.to_owned());
         }
+        missing.reverse();
+        Ok(missing)
+    }
+
+    /// Makes what a run needs of rosey's own in the registry, and opens the journal.
+    fn open(&self, app: &App, opened: Opened) -> Result<OpenRun<'h>, Refusal> {
+        self.registry.make(self.host, &app.places)?;
         let path = journal_path(app);
         let journal = Journal::create(self.host, &path, opened, self.registry.user())?;
-        let told = journal.told();
-        let mut ledger = ledger.unwrap_or_else(|| ledger::begin(&told));
-        ledger::take_in(&mut ledger, &told);
-        let stored = ledger::store(self.host, &app.places.state, &ledger, self.registry.user());
-        if let Err(error) = stored {
-            // Nothing was begun: the journal is closed again, and where that fails the next run does it.
-            journal.append(&Record::Settled(Settled::WentBack {
-                problems: Vec::new(),
-            }))?;
-            return Err(error.into());
-        }
         let here = true;
         Ok(OpenRun { journal, here })
+    }
+
+    /// What comes before the first step that is asked for: the ledger that names this run, the root
+    /// with rosey's own place in it, and the bytes of what was there before rosey came.
+    fn prepare(&self, id: u64, app: &App, ledger: Option<Ledger>) -> Result<(), Refusal> {
+        let Some(open) = self.runs.get(&app.address.app) else {
+            return Ok(());
+        };
+        let told = open.journal.told();
+        let first = ledger.as_ref().is_none_or(|ledger| {
+            let runs = ledger.generations.iter();
+            runs.filter(|it| it.run.is_some()).count() == 0
+        });
+        // As long as no run has come to its end, what was there before is what is there now.
+        let mut ledger = match ledger {
+            Some(known) if !first => known,
+            Some(known) => Ledger {
+                generations: ledger::begin(&told).generations,
+                ..known
+            },
+            None => ledger::begin(&told),
+        };
+        ledger::take_in(&mut ledger, &told);
+        ledger::store(self.host, &app.places.state, &ledger, self.registry.user())?;
+        if app.manager == "process" {
+            self.make_directory(&app.places.services(), 0o700)?;
+        }
+        for directory in &told.opened.above {
+            self.make_directory(directory, 0o755)?;
+        }
+        self.make_root(id, app, open)?;
+        if first {
+            self.keep_found(app, &told.opened.before)?;
+        }
+        Ok(())
+    }
+
+    fn make_directory(&self, path: &Path, mode: u32) -> Result<(), HostError> {
+        match self.host.make_directory(path, mode, self.registry.user()) {
+            Err(error) if error.kind != HostErrorKind::Exists => return Err(error),
+            _ => {}
+        }
+        self.host.sync(path.parent().unwrap_or(path))
+    }
+
+    /// Takes the step that makes the root at once: content lies in the root, and comes first.
+    fn make_root(&self, id: u64, app: &App, open: &OpenRun<'_>) -> Result<(), Refusal> {
+        let told = open.journal.told();
+        let Some(step) = told.root_step() else {
+            return Ok(());
+        };
+        let known = told.known();
+        let taken = self.with_site(app, &told.opened.run, |site| {
+            take(site, &open.journal, &known, Way::Forward, step)
+        })?;
+        match taken {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.out.event(
+                    id,
+                    EventKind::StepFailed {
+                        host: app.address.host.clone(),
+                        app: app.address.app.clone(),
+                        step: step.id.clone(),
+                        error: error.to_string(),
+                        elapsed: 0,
+                    },
+                );
+                Err(refusal(RefusalKind::Host, error.to_string()))
+            }
+        }
     }
 
     /// Keeps the bytes of files that were there before rosey came, so that generation 0 can be had again.

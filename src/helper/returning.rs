@@ -43,6 +43,19 @@ impl Session<'_> {
         Ok(Reply::WentBack(self.take_back(id, &app, &asked)?))
     }
 
+    /// Closes a run that could not begin.
+    pub(super) fn give_up(&mut self, id: u64, app: &App, why: &Refusal) -> Result<(), Refusal> {
+        let asked = Asked {
+            cause: Cause {
+                reason: format!("the run could not begin: {}", why.message),
+                hold: None,
+            },
+            all_back: true,
+            told: true,
+        };
+        self.take_back(id, app, &asked).map(drop)
+    }
+
     /// Takes the way back of a run that was cut off, if there is one.
     pub(super) fn settle(&mut self, id: u64, address: &AppAddress) -> Answer {
         let app = self.locked(&address.app)?.app.clone();

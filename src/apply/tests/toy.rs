@@ -320,6 +320,7 @@ impl Run {
             host: HostName::new("a").unwrap(),
             app: AppName::new("toy").unwrap(),
             root: ROOT.into(),
+            above: Vec::new(),
             owner: owner(),
             ignore: Vec::new(),
             manager: Manager::Systemd,

@@ -1,4 +1,5 @@
 //! Whole sessions over a pipe, on this machine, in a directory of their own.
 
 mod client;
+mod paths;
 mod runs;
