@@ -356,6 +356,19 @@ pub trait WriteHost: ReadHost {
     fn clone_file(&self, from: &Path, to: &Path, mode: u32, owner: &Owner)
     -> Result<(), HostError>;
 
+    /// Makes a copy of an SQLite database through SQLite itself, so that it is whole whoever writes
+    /// to it meanwhile, and checks the copy.
+    ///
+    /// # Errors
+    /// `Exists` when something is at `to`; otherwise in SQLite's words.
+    fn copy_database(
+        &self,
+        from: &Path,
+        to: &Path,
+        mode: u32,
+        owner: &Owner,
+    ) -> Result<(), HostError>;
+
     /// Makes a symbolic link.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use crate::model::ResourceKind;
 
+use super::backup::Backups;
 use super::kind::Kind;
 use super::link::Link;
 use super::restart::Service;
@@ -10,7 +11,7 @@ use super::sync::{Directory, File, Release};
 /// Every kind that this program knows.
 #[must_use]
 pub fn registry() -> &'static [&'static dyn Kind] {
-    &[&Release, &File, &Directory, &Link, &Service]
+    &[&Release, &File, &Directory, &Link, &Backups, &Service]
 }
 
 /// The kind of a resource; none when this program doesn't know it.

@@ -16,6 +16,7 @@ mod processes;
 mod read;
 mod run;
 mod services;
+mod sqlite;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -21,7 +21,7 @@ use crate::host::port::{
 
 use super::copy::copy;
 use super::open::Place;
-use super::{LocalHost, entry, make, read};
+use super::{LocalHost, entry, make, read, sqlite};
 
 type Done = Result<(), HostErrorKind>;
 
@@ -60,6 +60,21 @@ impl WriteHost for LocalHost {
         let owner = self.numbers(to, owner)?;
         let source = read::open(from).context("read", from)?;
         make::file(to, mode, owner, |file| copy(source, file)).context("write", to)
+    }
+
+    fn copy_database(
+        &self,
+        from: &Path,
+        to: &Path,
+        mode: u32,
+        owner: &Owner,
+    ) -> Result<(), HostError> {
+        self.write_file(to, &mut std::io::empty(), mode, owner)?;
+        sqlite::copy(from, to).map_err(|words| HostError {
+            doing: "back up the database".to_owned(),
+            path: from.display().to_string(),
+            kind: HostErrorKind::Other(words),
+        })
     }
 
     fn make_link(&self, path: &Path, target: &Path, owner: &Owner) -> Result<(), HostError> {
