@@ -19,11 +19,15 @@ mod decide;
 pub mod ending;
 pub mod events;
 mod lock;
+pub mod mixed;
 pub mod pack;
 pub mod progress;
 pub mod readback;
 mod rounds;
 pub mod run;
+pub mod settle;
+pub mod supply;
+pub mod target;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
