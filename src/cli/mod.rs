@@ -7,6 +7,8 @@
 mod approval;
 mod apply;
 mod arguments;
+mod check;
+mod completions;
 mod conducting;
 mod deployment;
 mod drift;
@@ -16,6 +18,7 @@ mod gate;
 mod healing;
 mod helper;
 mod marking;
+mod man;
 mod notes;
 mod plan;
 mod project;
@@ -113,6 +116,9 @@ async fn dispatch(session: &Session, command: Command) -> Result<Exit, CommandEr
         Command::Status(status) => status::run(session, status).await,
         Command::ReleaseHold(hold) => release_hold::run(session, hold).await,
         Command::Unlock(unlock) => unlock::run(session, unlock).await,
+        Command::Check(check) => check::run(session, &check),
+        Command::Completions(shell) => completions::run(&shell),
+        Command::Man => man::run(),
         Command::Helper(helper) => helper::run(&helper),
         _ => Ok(Exit::ERROR),
     }

@@ -48,7 +48,7 @@ impl Project {
             None => project.only_environment(),
         };
         let path = path.map_err(declaration)?;
-        Self::load(path, &project.directory)
+        Self::load(around, path, &project.directory)
     }
 
     /// Every environment of the project.
@@ -59,12 +59,14 @@ impl Project {
         let project = find_project(&around.directory).map_err(declaration)?;
         let paths = project.environments.iter();
         Ok(paths
-            .map(|(_, path)| Self::load(path, &project.directory))
+            .map(|(_, path)| Self::load(around, path, &project.directory))
             .collect())
     }
 
-    fn load(path: &Path, directory: &Path) -> Result<Self, CommandError> {
-        let environment = load(path, &words())
+    fn load(around: &Surroundings, path: &Path, directory: &Path) -> Result<Self, CommandError> {
+        // Messages name files as a person at this place would.
+        let shown = path.strip_prefix(&around.directory).unwrap_or(path);
+        let environment = load(shown, &words())
             .map_err(|errors| CommandError::at_places(Exit::DECLARATION, errors))?;
         Ok(Self {
             directory: directory.to_owned(),

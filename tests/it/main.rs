@@ -14,6 +14,7 @@
 )]
 mod support;
 
+mod commands;
 mod examples;
 mod lab;
 mod snapshot;
