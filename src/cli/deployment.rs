@@ -348,7 +348,7 @@ fn wrong_declaration(errors: Vec<ConfigErrors>) -> CommandError {
 }
 
 /// Asks on the terminal.
-struct TerminalPrompt;
+pub(super) struct TerminalPrompt;
 
 impl PassphrasePrompt for TerminalPrompt {
     fn passphrase(&self, key: &Path, attempt: u32) -> Option<Zeroizing<String>> {

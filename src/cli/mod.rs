@@ -14,6 +14,7 @@ mod deployment;
 mod drift;
 mod error;
 mod exit;
+mod freeze;
 mod gate;
 mod healing;
 mod helper;
@@ -28,6 +29,8 @@ mod remove;
 mod settling;
 mod status;
 mod surroundings;
+mod trust;
+mod unfreeze;
 mod unlock;
 mod verify;
 
@@ -117,6 +120,9 @@ async fn dispatch(session: &Session, command: Command) -> Result<Exit, CommandEr
         Command::ReleaseHold(hold) => release_hold::run(session, hold).await,
         Command::Unlock(unlock) => unlock::run(session, unlock).await,
         Command::Check(check) => check::run(session, &check),
+        Command::Trust(trust) => trust::run(session, trust).await,
+        Command::Freeze(freeze) => freeze::run(session, freeze).await,
+        Command::Unfreeze(unfreeze) => unfreeze::run(session, unfreeze).await,
         Command::Completions(shell) => completions::run(&shell),
         Command::Man => man::run(),
         Command::Helper(helper) => helper::run(&helper),

@@ -1,0 +1,44 @@
+//! `rosey unfreeze`: lifts a freeze by hand.
+
+use std::collections::BTreeMap;
+
+use crate::helper::protocol::Marks;
+
+use super::arguments::{self, Choice};
+use super::deployment::Deployment;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::project::Project;
+use super::{Session, marking};
+
+pub(super) async fn run(
+    session: &Session,
+    arguments: arguments::Unfreeze,
+) -> Result<Exit, CommandError> {
+    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let deployment = Deployment::reach(session, project, &Choice::default(), None).await?;
+    let survey = deployment.survey(BTreeMap::new()).await?;
+    let frozen: Vec<_> = survey
+        .members
+        .iter()
+        .filter(|(_, app)| {
+            app.ledger
+                .as_ref()
+                .is_some_and(|ledger| ledger.freeze.is_some())
+        })
+        .map(|(member, _)| member.clone())
+        .collect();
+    if frozen.is_empty() {
+        anstream::eprintln!("nothing is frozen");
+        return Ok(Exit::DONE);
+    }
+    let marks = Marks {
+        unfreeze: true,
+        ..Marks::default()
+    };
+    marking::mark(session, &deployment, &frozen, marks, "unfreeze").await?;
+    for member in &frozen {
+        anstream::eprintln!("{member}: frozen no more");
+    }
+    Ok(Exit::DONE)
+}
