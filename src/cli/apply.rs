@@ -11,6 +11,7 @@ use super::arguments;
 use super::conducting::Talk;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::freeze::refuse_frozen;
 use super::plan::{Planned, body, plan, versions, view};
 use super::project::Project;
 use super::surroundings::Surroundings;
@@ -84,6 +85,10 @@ async fn prepare(
         saved
             .hold_to(file, &body(&planned, &choice))
             .map_err(|error| CommandError::new(Exit::STALE, error).hint("plan again"))?;
+    }
+    if !planned.prospect.plan.is_empty() {
+        let environment = &planned.deployment.project.environment.name;
+        refuse_frozen(&planned.declaration.survey, environment)?;
     }
     refuse_held(&planned)?;
     refuse_blocked(&planned)?;

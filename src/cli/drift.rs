@@ -18,6 +18,7 @@ use super::conducting::{Talk, print_line};
 use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::freeze::refuse_frozen;
 use super::notes::refuse_busy;
 use super::project::Project;
 use super::surroundings::Surroundings;
@@ -87,6 +88,7 @@ async fn heal(
     prospect: &Prospect,
 ) -> Result<Exit, CommandError> {
     let environment = &deployment.project.environment;
+    refuse_frozen(survey, &environment.name)?;
     if !arguments.json {
         let view = PlanView {
             environment: environment.name.as_str(),
