@@ -18,6 +18,7 @@ mod freeze;
 mod gate;
 mod healing;
 mod helper;
+mod init;
 mod marking;
 mod man;
 mod notes;
@@ -119,6 +120,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<Exit, CommandEr
         Command::Status(status) => status::run(session, status).await,
         Command::ReleaseHold(hold) => release_hold::run(session, hold).await,
         Command::Unlock(unlock) => unlock::run(session, unlock).await,
+        Command::Init(init) => init::run(session, &init),
         Command::Check(check) => check::run(session, &check),
         Command::Trust(trust) => trust::run(session, trust).await,
         Command::Freeze(freeze) => freeze::run(session, freeze).await,

@@ -1,6 +1,6 @@
 //! Commands that touch no server, as a person types them: their wiring, their words, their exit codes.
 
-use crate::support::{Project, Rosey};
+use crate::support::{Project, Ran, Rosey};
 
 /// A project whose only environment is right.
 fn project() -> Project {
@@ -103,4 +103,99 @@ fn completions_and_the_manual_know_every_command() {
         assert!(page.contains(&heading), "{heading} is not in {page}");
     }
     assert!(!page.contains(".SS helper"), "{page}");
+}
+
+#[test]
+fn a_first_environment_is_right_as_it_is_and_never_written_over() {
+    let empty = Project::new();
+    let rosey = Rosey::here(&empty);
+    let said = rosey.run(&["init"]).exits(0).stderr;
+    insta::assert_snapshot!(said, @"
+    wrote environments/demo.kdl
+    wrote app/server.py
+    wrote app/VERSION
+    wrote .gitignore
+
+    next, for the example app on this machine:
+      rosey check              is everything right?
+      rosey plan demo          what would happen
+      rosey apply demo         make it so; `rosey remove demo` takes it away again
+    ");
+    let checked = rosey.run(&["check"]).exits(0).stdout;
+    assert_eq!(checked, "demo: hello 1.0.0 on 1 host: all right\n");
+    let declared = std::fs::read(empty.path("environments/demo.kdl")).unwrap();
+    let again = rosey.run(&["init"]).exits(1).stderr;
+    assert!(again.contains("nothing was written"), "{again}");
+    assert_eq!(
+        declared,
+        std::fs::read(empty.path("environments/demo.kdl")).unwrap()
+    );
+}
+
+#[test]
+fn a_first_environment_is_right_for_whatever_is_there() {
+    let package = r#"{"main": "x.js", "dependencies": {"left-pad": "1"}}"#;
+    let kinds: [(&str, &[(&str, &str)], &str); 4] = [
+        (
+            "my bot",
+            &[("server.py", ""), ("VERSION", "2.1\n")],
+            "my-bot 2.1",
+        ),
+        (
+            "lib",
+            &[
+                ("app.py", ""),
+                ("requirements.txt", "six\n"),
+                ("bot.service", "[Service]\n"),
+            ],
+            "lib 0",
+        ),
+        ("node", &[("package.json", package), ("x.js", "")], "node 0"),
+        (
+            "site",
+            &[("index.html", "<p>"), (".gitignore", "*.o\n")],
+            "site 0",
+        ),
+    ];
+    for (directory, files, summary) in kinds {
+        let project = Project::new();
+        for (name, text) in files {
+            project.write(&format!("{directory}/{name}"), text);
+        }
+        let rosey = Rosey::here(&project);
+        let said = rosey.run(&["init", directory]).exits(0).stderr;
+        assert!(said.contains(&format!("cd {directory}")), "{said}");
+        let mut check = rosey.command(&["check"]);
+        let checked = check.current_dir(project.path(directory)).output().unwrap();
+        let checked = Ran::new(format!("rosey check in {directory}"), &checked).exits(0);
+        assert_eq!(
+            checked.stdout,
+            format!("demo: {summary} on 1 host: all right\n")
+        );
+        for (name, text) in files {
+            let path = project.path(&format!("{directory}/{name}"));
+            assert_eq!(std::fs::read_to_string(path).unwrap(), *text, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_key_is_trusted_only_with_a_word_for_it() {
+    let project = project();
+    let rosey = Rosey::here(&project);
+    let said = rosey.run(&["trust", "here"]).exits(1).stderr;
+    assert!(said.contains("needs no key"), "{said}");
+    let said = rosey.run(&["trust", "two words"]).exits(1).stderr;
+    assert!(said.contains("no address"), "{said}");
+    // A port that was just free: nothing listens there.
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let said = rosey
+        .run(&["trust", &free.to_string(), "--yes"])
+        .exits(4)
+        .stderr;
+    assert!(said.contains("nothing listens there"), "{said}");
+    assert!(!rosey.home().join(".ssh").exists());
 }
