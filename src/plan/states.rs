@@ -1,7 +1,7 @@
 //! The two states that a command compares.
 
 use crate::model::State;
-use crate::step::kind::Kind;
+use crate::step::kind::{Kind, Named};
 
 use super::PlanError;
 use super::relations::kind_of;
@@ -27,7 +27,11 @@ pub fn to_be(
         let kind = kind_of(kinds, id)?;
         match to.resources.get_mut(id) {
             Some(wanted) => *wanted = kind.met(wanted, last.get(id).unwrap_or(found)),
-            None if kind.is_retained() => {
+            None if kind.is_retained(Named {
+                id,
+                resource: found,
+            }) =>
+            {
                 to.resources.insert(id.clone(), found.clone());
             }
             None => {}

@@ -192,7 +192,7 @@ pub trait Kind: Send + Sync {
 
     /// Whether it stays when it is no longer declared, until no kept generation needs it: only
     /// pruning removes it.
-    fn is_retained(&self) -> bool {
+    fn is_retained(&self, _it: Named<'_>) -> bool {
         false
     }
 

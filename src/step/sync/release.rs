@@ -60,7 +60,7 @@ impl Kind for Release {
         self.makes(it)
     }
 
-    fn is_retained(&self) -> bool {
+    fn is_retained(&self, _it: Named<'_>) -> bool {
         true
     }
 

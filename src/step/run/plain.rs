@@ -1,0 +1,261 @@
+//! Tasks that only have an effect: they run in the release, and a stamp in rosey's own directory
+//! says that they did.
+
+use std::path::Path;
+use std::time::Instant;
+
+use crate::content::{Manifest, Patterns, TreeQuery, read_tree};
+use crate::host::{HostError, HostErrorKind, ReadHost};
+use crate::model::{Action, Resource, ResourceId, Step, Value};
+use crate::step::kind::{ObserveContext, StepContext, StepError};
+
+use super::command;
+use super::settings::TaskSettings;
+use super::stamp::{self, Stamp, sync_parent};
+
+/// The setting of what was read that names the stamps before this one, newest first.
+const EARLIER: &str = "earlier";
+
+pub(super) fn observe(
+    context: &ObserveContext<'_>,
+    id: &ResourceId,
+) -> Result<Option<Resource>, HostError> {
+    let path = stamp::path(context.places, &id.name);
+    let Some(stamp) = stamp::read(context.host, &path)? else {
+        return Ok(None);
+    };
+    let earlier: Vec<&str> = stamp
+        .chain()
+        .skip(1)
+        .map(|stamp| stamp.stamp.as_str())
+        .collect();
+    let mut resource = Resource::new().with("stamp", stamp.stamp.as_str());
+    resource.settings = stamp.settings.clone();
+    Ok(Some(resource.setting(EARLIER, earlier)))
+}
+
+/// Whether the way from one stamp to another, or to none, leads back: then what was done is undone.
+pub(super) fn is_undone(from: &Resource, to: Option<&Resource>) -> bool {
+    match to {
+        Some(to) => earlier(from).any(|stamp| Some(stamp) == to.text("stamp")),
+        None => from.settings.contains_key("undo"),
+    }
+}
+
+fn earlier(resource: &Resource) -> impl Iterator<Item = &str> {
+    let earlier = resource.settings.get(EARLIER);
+    earlier.into_iter().flat_map(Value::texts)
+}
+
+/// On a way back over several stamps each one between may be found.
+pub(super) fn is_between(step: &Step, found: Option<&Resource>) -> bool {
+    let (Some(from), Some(found)) = (&step.from, found) else {
+        return false;
+    };
+    step.action == Action::Undo && earlier(from).any(|stamp| Some(stamp) == found.text("stamp"))
+}
+
+pub(super) fn apply(context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
+    let name = &step.resource.name;
+    let places = context.observe.places;
+    let wanted = step.to.as_ref().and_then(|to| to.text("stamp"));
+    let found = stamp::read(context.host.as_read(), &stamp::path(places, name))?;
+    match (&step.to, found) {
+        (None, None) => Ok(()),
+        (None, Some(found)) if !found.settings.contains_key("undo") => Ok(put_away(context, name)?),
+        (None, Some(found)) => go_back(context, step, found, None),
+        (Some(_), Some(found)) if leads_back(&found, wanted) => {
+            go_back(context, step, found, wanted)
+        }
+        (Some(to), found) => {
+            if put_back(context, name, wanted)? {
+                return Ok(());
+            }
+            forward(context, step, to, found.as_ref())
+        }
+    }
+}
+
+fn leads_back(found: &Stamp, wanted: Option<&str>) -> bool {
+    let mut earlier = found.chain().skip(1);
+    earlier.any(|stamp| Some(stamp.stamp.as_str()) == wanted)
+}
+
+/// Runs the task in its release, which must stay as it was.
+fn forward(
+    context: &StepContext<'_>,
+    step: &Step,
+    to: &Resource,
+    found: Option<&Stamp>,
+) -> Result<(), StepError> {
+    let task = TaskSettings::of(&step.resource, &to.settings);
+    let began = Instant::now();
+    // Another host has done it for all: here it is only noted.
+    if step.action != Action::Note {
+        run_in_release(context, &task, &task.what, &task.run)?;
+    }
+    let stamp = Stamp {
+        stamp: to.text("stamp").unwrap_or_default().to_owned(),
+        run: context.run.clone(),
+        at: context.host.time(),
+        elapsed: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        noted: step.action == Action::Note,
+        settings: to.settings.clone(),
+        before: None,
+    };
+    let places = context.observe.places;
+    let name = &step.resource.name;
+    Ok(stamp::keep(context.host, places, name, &stamp.on(found))?)
+}
+
+/// Undoes one stamp after the other, newest first, until the wanted one stands. Only the host that
+/// did it undoes it.
+fn go_back(
+    context: &StepContext<'_>,
+    step: &Step,
+    found: Stamp,
+    wanted: Option<&str>,
+) -> Result<(), StepError> {
+    let places = context.observe.places;
+    let name = &step.resource.name;
+    let mut top = Some(Box::new(found));
+    while let Some(stamp) = top.take_if(|stamp| Some(stamp.stamp.as_str()) != wanted) {
+        if !stamp.noted {
+            undo(context, &step.resource, &stamp, wanted)?;
+        }
+        match &stamp.before {
+            Some(before) => stamp::keep(context.host, places, name, before)?,
+            None => {
+                let path = stamp::path(places, name);
+                context.host.remove_file(&path)?;
+                sync_parent(context.host, &path)?;
+            }
+        }
+        top = stamp.before;
+    }
+    Ok(())
+}
+
+fn undo(
+    context: &StepContext<'_>,
+    id: &ResourceId,
+    stamp: &Stamp,
+    wanted: Option<&str>,
+) -> Result<(), StepError> {
+    let task = TaskSettings::of(id, &stamp.settings);
+    let what = format!("undo of {}", task.what);
+    let failed = |how: &str| StepError::Command {
+        what: what.clone(),
+        how: how.to_owned(),
+        tail: String::new(),
+    };
+    let Some(undo) = &task.undo else {
+        // What was declared to do no harm to the release before stays done.
+        return if task.compatible {
+            Ok(())
+        } else {
+            Err(failed(
+                "isn't possible: it is declared with neither `undo` nor `compatible`",
+            ))
+        };
+    };
+    if !is_there(context.host.as_read(), &task.release)? {
+        // When everything goes, what can't be undone any more is forgotten with the rest.
+        if wanted.is_none() {
+            return Ok(());
+        }
+        return Err(failed(
+            "isn't possible: the release that it was run from is gone",
+        ));
+    }
+    run_in_release(context, &task, &what, undo)
+}
+
+fn run_in_release(
+    context: &StepContext<'_>,
+    task: &TaskSettings,
+    what: &str,
+    shell: &str,
+) -> Result<(), StepError> {
+    let before = manifest(context, task)?;
+    let ran = command::run(context.host, task, what, shell, &task.release);
+    let after = manifest(context, task)?;
+    ran?;
+    let ignore = Patterns::lenient(context.observe.ignore);
+    let changes = before.compare(&after, &ignore);
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let paths: Vec<String> = changes
+        .iter()
+        .take(5)
+        .map(|(path, _, detail)| format!("\n  {path}: {detail}"))
+        .collect();
+    Err(StepError::Command {
+        what: what.to_owned(),
+        how: format!(
+            "changed {} path(s) of the release, which must stay as it is; declare what it makes as `output`, or write to `shared`",
+            changes.len()
+        ),
+        tail: paths.concat(),
+    })
+}
+
+fn manifest(context: &StepContext<'_>, task: &TaskSettings) -> Result<Manifest, HostError> {
+    let ignore = Patterns::lenient(context.observe.ignore);
+    let query = TreeQuery {
+        root: &task.release,
+        seal: context.observe.seal,
+        ignore: &ignore,
+        wanted: None,
+        owner: None,
+    };
+    let found = read_tree(context.host.as_read(), query)?;
+    Ok(found.map(|found| found.manifest).unwrap_or_default())
+}
+
+/// Takes a stamp away that needs no undoing; it is kept for the way back.
+fn put_away(context: &StepContext<'_>, name: &str) -> Result<(), HostError> {
+    let places = context.observe.places;
+    let path = stamp::path(places, name);
+    let aside = stamp::removed_path(places, name, context.run);
+    context.host.replace(&path, &aside)?;
+    sync_parent(context.host, &path)
+}
+
+/// Puts back a stamp that this run has taken away; says whether there was one.
+fn put_back(
+    context: &StepContext<'_>,
+    name: &str,
+    wanted: Option<&str>,
+) -> Result<bool, HostError> {
+    let places = context.observe.places;
+    let aside = stamp::removed_path(places, name, context.run);
+    let kept = stamp::read(context.host.as_read(), &aside)?;
+    if kept.is_none_or(|kept| Some(kept.stamp.as_str()) != wanted) {
+        return Ok(false);
+    }
+    let path = stamp::path(places, name);
+    context.host.replace(&aside, &path)?;
+    sync_parent(context.host, &path)?;
+    Ok(true)
+}
+
+pub(super) fn sweep(context: &StepContext<'_>, step: &Step) -> Result<(), HostError> {
+    let places = context.observe.places;
+    let aside = stamp::removed_path(places, &step.resource.name, context.run);
+    let host = context.host;
+    if is_there(host.as_read(), &aside)? {
+        host.remove_file(&aside)?;
+        sync_parent(host, &aside)?;
+    }
+    Ok(())
+}
+
+fn is_there(host: &dyn ReadHost, path: &Path) -> Result<bool, HostError> {
+    match host.entry(path) {
+        Ok(entry) => Ok(entry.is_some()),
+        Err(error) if error.kind == HostErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
