@@ -8,7 +8,7 @@ use crate::report::plan_text;
 
 use super::approval::{self, Given};
 use super::arguments;
-use super::conducting::Talk;
+use super::conducting::{Conducted, Talk};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::freeze::refuse_frozen;
@@ -75,6 +75,7 @@ async fn prepare(
         &planned.deployment,
         &planned.declaration.survey,
         talk,
+        "apply",
     )
     .await?
     {
@@ -243,9 +244,15 @@ async fn execute(
     let environment = &deployment.project.environment;
     let (survey, addresses) = (&declaration.survey, &deployment.addresses);
     let run = compose(environment, order, &prospect, survey, addresses, toward);
-    talk.conduct(run, &deployment.fleet, declaration.content)
-        .await
-        .outcome
+    let choice = &arguments.choice;
+    let content = declaration.content;
+    let conducted = Conducted {
+        deployment: &deployment,
+        choice,
+        run,
+        content,
+    };
+    talk.conduct(session, conducted).await
 }
 
 /// With nothing to change, the gates say once whether all is well.

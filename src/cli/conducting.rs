@@ -4,22 +4,38 @@ use std::io::Write;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::fleet::cancel::{Canceller, Cancelling};
 use crate::fleet::events::Events;
-use crate::fleet::run::{ContentSource, Fleet, Run, RunEnd, conduct};
+use crate::fleet::run::{ContentSource, Run, conduct};
 use crate::model::{Event, EventKind, Outcome, OutcomeKind};
 use crate::report::progress::Progress;
 use crate::report::{event_line, summary};
 
 use super::Session;
+use super::arguments::Choice;
+use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::recording::Recording;
 use super::surroundings::Surroundings;
+
+/// What is conducted.
+pub(super) struct Conducted<'a> {
+    /// The hosts.
+    pub deployment: &'a Deployment,
+    /// Which of them were chosen, for the record.
+    pub choice: &'a Choice,
+    /// The run.
+    pub run: Run,
+    /// The content that hosts may lack.
+    pub content: Arc<dyn ContentSource>,
+}
 
 /// How a command talks while it acts.
 pub(super) struct Talk {
+    sender: UnboundedSender<Event>,
     events: Events,
     consumer: tokio::task::JoinHandle<()>,
     json: bool,
@@ -28,7 +44,7 @@ pub(super) struct Talk {
 impl Talk {
     /// Begins to talk: one JSON object a line on stdout, or to a person on stderr; the history listens too.
     pub fn begin(session: &Session, json: bool) -> Self {
-        let (sender, mut receiver) = mpsc::unbounded_channel::<Event>();
+        let (sender, mut receiver) = unbounded_channel::<Event>();
         let (volume, terminal) = (session.volume, session.around.terminal);
         let consumer = tokio::spawn(async move {
             let mut progress = Progress::new(volume, terminal);
@@ -44,8 +60,10 @@ impl Talk {
                 }
             }
         });
+        let events = Events::new(Surroundings::now, vec![sender.clone()]);
         Self {
-            events: Events::new(Surroundings::now, vec![sender]),
+            sender,
+            events,
             consumer,
             json,
         }
@@ -56,15 +74,22 @@ impl Talk {
         &self.events
     }
 
-    /// Conducts a run; signals cancel it.
-    pub async fn conduct(
-        &self,
-        run: Run,
-        fleet: &Fleet,
-        content: Arc<dyn ContentSource>,
-    ) -> RunEnd {
+    /// Conducts a run; signals cancel it, and the history listens.
+    pub async fn conduct(&self, session: &Session, conducted: Conducted<'_>) -> Outcome {
+        let Conducted {
+            deployment,
+            choice,
+            run,
+            content,
+        } = conducted;
         let cancelling = on_signals();
-        conduct(run, fleet, content, &self.events, &cancelling).await
+        let recording = Recording::begin(session, &deployment.project, choice, &run);
+        let consumers = std::iter::once(self.sender.clone()).chain(recording.sender());
+        let events = Events::new(Surroundings::now, consumers.collect());
+        let end = conduct(run, &deployment.fleet, content, &events, &cancelling).await;
+        drop(events);
+        recording.end().await;
+        end.outcome
     }
 
     /// Says the outcome of a command that began no run.
@@ -75,11 +100,12 @@ impl Talk {
     /// Ends the talk, after the outcome, with the summary for a person.
     pub async fn end(self, outcome: &Outcome) -> Exit {
         let Self {
+            sender,
             events,
             consumer,
             json,
         } = self;
-        drop(events);
+        drop((sender, events));
         consumer.await.ok();
         if !json {
             anstream::eprintln!("{}", summary(outcome));
@@ -102,7 +128,7 @@ impl Talk {
             });
         }
         self.outcome(outcome);
-        drop(self.events);
+        drop((self.sender, self.events));
         self.consumer.await.ok();
         error
     }

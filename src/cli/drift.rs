@@ -9,20 +9,21 @@ use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Survey, Wanted};
 use crate::helper::protocol::Marks;
-use crate::model::{Outcome, OutcomeKind, ResourceId, Step};
+use crate::model::{OutcomeKind, ResourceId, Step};
 use crate::report::{PlanView, plan_text};
 
+use super::Session;
 use super::approval::{self, Given};
 use super::arguments;
-use super::conducting::{Talk, print_line};
+use super::conducting::{Conducted, Talk, print_line};
 use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::freeze::refuse_frozen;
+use super::healing::Healing;
 use super::notes::refuse_busy;
 use super::project::Project;
 use super::surroundings::Surroundings;
-use super::{Session, healing};
 
 pub(super) async fn run(
     session: &Session,
@@ -109,7 +110,7 @@ async fn heal(
         },
         "Put this right?",
     )?;
-    let content = healing::content(session, deployment, survey, prospect).await?;
+    let healing = Healing::find(session, deployment, prospect).await?;
     let order = Order {
         id: Surroundings::new_run(),
         command: "heal".to_owned(),
@@ -133,7 +134,7 @@ async fn heal(
         Some((member.clone(), toward))
     });
     let addresses = &deployment.addresses;
-    let run = compose(
+    let mut run = compose(
         environment,
         order,
         prospect,
@@ -141,9 +142,21 @@ async fn heal(
         addresses,
         toward.collect(),
     );
+    let content = healing.supply(&mut run);
     // The document is on stdout already: what happens goes to a person's stderr.
     let talk = Talk::begin(session, false);
-    let outcome: Outcome = talk.conduct(run, &deployment.fleet, content).await.outcome;
+    let choice = &arguments.choice;
+    let outcome = talk
+        .conduct(
+            session,
+            Conducted {
+                deployment,
+                choice,
+                run,
+                content,
+            },
+        )
+        .await;
     let exit = talk.end(&outcome).await;
     Ok(if outcome.outcome == OutcomeKind::Applied {
         Exit::DONE

@@ -21,18 +21,12 @@ impl Exit {
     pub const LOCKED: Self = Self(5);
     /// The saved plan is stale, expired or was applied already.
     pub const STALE: Self = Self(6);
-    /// The apply failed; every host is back as it was.
-    pub const ROLLED_BACK: Self = Self(7);
     /// The apply failed; a person is needed.
     pub const STUCK: Self = Self(8);
     /// Approval, reason, version or saved plan is missing; or a gate was inconclusive.
     pub const UNAPPROVED: Self = Self(9);
     /// Planning found that it can't work.
     pub const BLOCKED: Self = Self(10);
-    /// Mixed, as the declaration allows.
-    pub const DEGRADED: Self = Self(17);
-    /// Hosts that can't be read are still going back.
-    pub const GOING_BACK: Self = Self(18);
 
     /// The code of the first gate that failed.
     #[must_use]

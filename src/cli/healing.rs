@@ -1,30 +1,113 @@
-//! Where the bytes for a heal or a rollback may come from on the controller.
+//! Where the bytes for a heal or a rollback come from: the host itself, another host of the app,
+//! the controller's source where the digests agree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::content::ManifestEntry;
 use crate::fleet::declared::DeclaredContent;
-use crate::fleet::prospect::{Prospect, Survey};
+use crate::fleet::progress::Member;
+use crate::fleet::prospect::Prospect;
+use crate::fleet::run::Run;
+use crate::fleet::supply::{Need, Supplies, supplies};
+use crate::model::{Digest, FindingClass};
 
 use super::Session;
-use super::deployment::Deployment;
+use super::deployment::{Deployment, asking};
 use super::error::CommandError;
+use super::exit::Exit;
 
-/// The controller's content, as far as its digests agree with what hosts lack. It is the last place
-/// that is asked, and need not be there: a source that is gone or wrong is no error here.
-///
-/// # Errors
-/// Exit code 4 when a host is lost.
-pub(super) async fn content(
-    session: &Session,
-    deployment: &Deployment,
-    _survey: &Survey,
-    _prospect: &Prospect,
-) -> Result<Arc<DeclaredContent>, CommandError> {
-    let declaration = deployment.declaration(session, None).await;
-    let none = || DeclaredContent {
-        contents: BTreeMap::new(),
-        made: BTreeMap::new(),
-    };
-    Ok(declaration.map_or_else(|_| Arc::new(none()), |declaration| declaration.content))
+/// Content for a way to an earlier state, and where each host gets what it lacks.
+pub(super) struct Healing {
+    content: Arc<DeclaredContent>,
+    supplies: Supplies,
+}
+
+impl Healing {
+    /// Finds out where everything is that the plan needs.
+    ///
+    /// # Errors
+    /// Exit code 10 when some bytes are nowhere, with the files that need them; 4 when a host is lost.
+    pub async fn find(
+        session: &Session,
+        deployment: &Deployment,
+        prospect: &Prospect,
+    ) -> Result<Self, CommandError> {
+        // The controller is the last place that is asked, and need not have anything: a source that
+        // is gone or wrong is no error here.
+        let declaration = deployment.declaration(session, None).await;
+        let none = || DeclaredContent {
+            contents: BTreeMap::new(),
+            made: BTreeMap::new(),
+        };
+        let content =
+            declaration.map_or_else(|_| Arc::new(none()), |declaration| declaration.content);
+        let needs = needs(deployment, prospect);
+        let here = |member: &Member, digest: &Digest| has(&content, member, digest);
+        let supplies = supplies(&deployment.fleet, &needs, here)
+            .await
+            .map_err(|error| asking(&[error]))?;
+        let blocking = supplies.findings.iter();
+        let lines: Vec<_> = blocking
+            .filter(|finding| finding.class == FindingClass::Blocking)
+            .map(|finding| format!("{}: {}", finding.host, finding.message))
+            .collect();
+        if !lines.is_empty() {
+            return Err(CommandError::new(Exit::BLOCKED, lines.join("\nrosey: "))
+                .hint("check out the source that was deployed, or apply what is declared now"));
+        }
+        Ok(Self { content, supplies })
+    }
+
+    /// The content from the controller, and in the run where the rest comes from.
+    pub fn supply(self, run: &mut Run) -> Arc<DeclaredContent> {
+        for (member, elsewhere) in self.supplies.elsewhere {
+            if let Some(part) = run.parts.get_mut(&member) {
+                part.elsewhere = elsewhere;
+            }
+        }
+        self.content
+    }
+}
+
+/// What each member's steps need: by convention the attributes `content` and `tree` of resources.
+fn needs(deployment: &Deployment, prospect: &Prospect) -> BTreeMap<Member, Need> {
+    let mut needs: BTreeMap<Member, Need> = BTreeMap::new();
+    for step in &prospect.plan.steps {
+        let member = Member::new(&step.resource.host, &step.resource.app);
+        let Some(address) = deployment.addresses.get(&member) else {
+            continue;
+        };
+        let need = needs.entry(member).or_insert_with(|| Need {
+            address: address.clone(),
+            manifests: BTreeMap::new(),
+            contents: BTreeMap::new(),
+        });
+        let text = |name: &str| step.to.as_ref().and_then(|to| to.text(name));
+        if let Some(digest) = text("content").and_then(|digest| digest.parse().ok()) {
+            need.contents.insert(digest, step.resource.name.clone());
+        }
+    }
+    needs
+}
+
+/// Whether the controller has some content.
+fn has(content: &DeclaredContent, member: &Member, digest: &Digest) -> bool {
+    let made = content
+        .made
+        .get(member)
+        .is_some_and(|made| made.contains_key(digest));
+    let tree = content
+        .contents
+        .get(&member.app)
+        .map(|content| &content.tree.manifest);
+    let digests: BTreeSet<_> = tree
+        .into_iter()
+        .flat_map(|tree| tree.entries.values())
+        .filter_map(|entry| match entry {
+            ManifestEntry::File { digest, .. } => Some(digest),
+            _ => None,
+        })
+        .collect();
+    made || digests.contains(digest)
 }

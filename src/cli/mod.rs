@@ -25,7 +25,10 @@ mod notes;
 mod plan;
 mod project;
 mod release_hold;
+mod recording;
 mod remove;
+mod restoring;
+mod rollback;
 
 mod settling;
 mod status;
@@ -114,6 +117,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<Exit, CommandEr
         Command::Plan(plan) => plan::run(session, plan).await,
         Command::Apply(apply) => apply::run(session, apply).await,
 
+        Command::Rollback(rollback) => rollback::run(session, rollback).await,
         Command::Remove(remove) => remove::run(session, remove).await,
         Command::Drift(drift) => drift::run(session, drift).await,
         Command::Verify(verify) => verify::run(session, verify).await,

@@ -11,7 +11,7 @@ use crate::report::{PlanView, plan_text};
 
 use super::approval::{self, Given};
 use super::arguments;
-use super::conducting::Talk;
+use super::conducting::{Conducted, Talk};
 use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
@@ -67,7 +67,14 @@ pub(super) async fn run(
         contents: BTreeMap::new(),
         made: BTreeMap::new(),
     });
-    let outcome = talk.conduct(run, &deployment.fleet, content).await.outcome;
+    let choice = &arguments.choice;
+    let conducted = Conducted {
+        deployment: &deployment,
+        choice,
+        run,
+        content,
+    };
+    let outcome = talk.conduct(session, conducted).await;
     Ok(talk.end(&outcome).await)
 }
 
@@ -80,7 +87,7 @@ async fn prepare(
     let app = arguments.app.as_deref();
     let deployment = Deployment::reach(session, project, &arguments.choice, app).await?;
     let mut survey = deployment.survey(BTreeMap::new()).await?;
-    if settling::settle(session, &deployment, &survey, talk).await? {
+    if settling::settle(session, &deployment, &survey, talk, "remove").await? {
         survey = deployment.survey(BTreeMap::new()).await?;
     }
     let known = survey

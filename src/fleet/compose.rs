@@ -226,6 +226,8 @@ impl Making<'_> {
                 generation.version = target.version.clone();
                 generation.content = target.content;
                 generation.declared = target.declared;
+                // Even where they weren't read, as with `rollback --force`.
+                generation.gates = target.gates.clone();
                 generation.backup = target.backup.clone();
                 generation.parent = parent;
                 marks = marked;

@@ -1,0 +1,46 @@
+//! `rollback --with-data`: which backup is put back.
+
+use crate::fleet::progress::Member;
+use crate::fleet::prospect::Survey;
+use crate::model::{Action, Generation, Label, ResourceId, StepKind, Thing};
+use crate::plan::{Attendant, Turn};
+use crate::step::backup::{FROM, desire::BACKUP};
+
+use super::error::CommandError;
+use super::exit::Exit;
+use super::rollback::backup_after;
+
+/// The attendant that puts the data back as it was when the target was left, while the service is stopped.
+///
+/// # Errors
+/// Exit code 10 when there is no such backup.
+pub(super) fn attendants(
+    survey: &Survey,
+    member: &Member,
+    target: &Generation,
+) -> Result<Vec<Attendant>, CommandError> {
+    let ledger = survey.members.get(member).and_then(|it| it.ledger.as_ref());
+    let run = ledger.and_then(|ledger| backup_after(ledger, target));
+    let (Some(run), Some(with)) = (run, target.backup.clone()) else {
+        let message = format!(
+            "{member}: there is no backup of the data of generation {}",
+            target.number
+        );
+        return Err(CommandError::new(Exit::BLOCKED, message)
+            .hint("leave --with-data out to go back without data"));
+    };
+    Ok(vec![Attendant {
+        resource: ResourceId {
+            host: member.host.clone(),
+            app: member.app.clone(),
+            kind: BACKUP,
+            name: member.app.to_string(),
+        },
+        kind: StepKind::BACKUP,
+        action: Action::Restore,
+        with: with.setting(FROM, run.0),
+        label: Label::Compensable,
+        turn: Turn::Quiet,
+        disturbs: vec![Thing::Turn(member.app.to_string())],
+    }])
+}

@@ -1,0 +1,299 @@
+//! `rosey rollback`: goes back to an earlier generation, by the same planner and executor.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+use crate::fleet::compose::{Order, Toward, compose};
+use crate::fleet::progress::Member;
+use crate::fleet::prospect::{Prospect, Survey, Wanted};
+use crate::fleet::target::{Leaving, Milestone, Past};
+use crate::model::{AppName, Gates, Generation, HostName, Ledger, Outcome, OutcomeKind, RunId};
+use crate::report::table::table;
+use crate::report::{PlanView, plan_text};
+
+use super::approval::{self, Given};
+use super::arguments;
+use super::conducting::{Conducted, Talk, print_line};
+use super::deployment::Deployment;
+use super::error::CommandError;
+use super::exit::Exit;
+use super::healing::Healing;
+use super::project::Project;
+use super::surroundings::Surroundings;
+use super::{Session, restoring, settling};
+
+pub(super) async fn run(
+    session: &Session,
+    arguments: arguments::Rollback,
+) -> Result<Exit, CommandError> {
+    if arguments.list {
+        return list(session, &arguments).await;
+    }
+    let talk = Talk::begin(session, arguments.json);
+    let going = match prepare(session, &arguments, &talk).await {
+        Ok(going) => going,
+        Err(error) => return Err(talk.refuse(error).await),
+    };
+    if going.prospect.plan.is_empty() {
+        let outcome = Outcome {
+            run: None,
+            outcome: OutcomeKind::Unchanged,
+            exit_code: 0,
+            hosts: BTreeMap::new(),
+        };
+        talk.outcome(outcome.clone());
+        return Ok(talk.end(&outcome).await);
+    }
+    let Going {
+        deployment,
+        survey,
+        prospect,
+        toward,
+        healing,
+        id,
+    } = going;
+    let order = Order {
+        id,
+        command: "rollback".to_owned(),
+        author: session.around.author(None, arguments.reason.clone()),
+        wait: arguments.wait,
+    };
+    let environment = &deployment.project.environment;
+    let addresses = &deployment.addresses;
+    let mut run = compose(environment, order, &prospect, &survey, addresses, toward);
+    let content = healing.supply(&mut run);
+    let choice = &arguments.choice;
+    let conducted = Conducted {
+        deployment: &deployment,
+        choice,
+        run,
+        content,
+    };
+    let outcome = talk.conduct(session, conducted).await;
+    Ok(talk.end(&outcome).await)
+}
+
+/// A rollback, ready to go.
+struct Going {
+    deployment: Deployment,
+    survey: Survey,
+    prospect: Prospect,
+    toward: BTreeMap<Member, Toward>,
+    healing: Healing,
+    id: RunId,
+}
+
+async fn prepare(
+    session: &Session,
+    arguments: &arguments::Rollback,
+    talk: &Talk,
+) -> Result<Going, CommandError> {
+    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
+    let mut survey = deployment.survey(BTreeMap::new()).await?;
+    if settling::settle(session, &deployment, &survey, talk, "rollback").await? {
+        survey = deployment.survey(BTreeMap::new()).await?;
+    }
+    let id = Surroundings::new_run();
+    let toward = toward(&survey, arguments, &id)?;
+    let mut wanted = BTreeMap::new();
+    for (member, way) in &toward {
+        let Toward::Earlier { target, .. } = way else {
+            continue;
+        };
+        let attendants = if arguments.with_data {
+            restoring::attendants(&survey, member, target)?
+        } else {
+            Vec::new()
+        };
+        // Without gates nothing judges the way; the switch is as safe as ever.
+        let gates = if arguments.force {
+            Gates::default()
+        } else {
+            target.gates.clone()
+        };
+        let state = target.state.clone();
+        wanted.insert(
+            member.clone(),
+            Wanted {
+                state,
+                gates,
+                attendants,
+                ..Wanted::default()
+            },
+        );
+    }
+    let prospect = deployment.prospect(&survey, wanted, true).await?;
+    let healing = Healing::find(session, &deployment, &prospect).await?;
+    if !prospect.plan.is_empty() {
+        agree(session, arguments, &deployment, &prospect, &toward)?;
+    }
+    Ok(Going {
+        deployment,
+        survey,
+        prospect,
+        toward,
+        healing,
+        id,
+    })
+}
+
+/// Where every member goes.
+fn toward(
+    survey: &Survey,
+    arguments: &arguments::Rollback,
+    run: &RunId,
+) -> Result<BTreeMap<Member, Toward>, CommandError> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        CommandError::new(Exit::ERROR, error).hint(format!(
+            "see what there is: rosey rollback {} --list",
+            arguments.environment
+        ))
+    };
+    let why = arguments
+        .reason
+        .clone()
+        .unwrap_or_else(|| "rolled back".to_owned());
+    let leaving = Leaving {
+        run,
+        at: &Surroundings::now(),
+        why: &why,
+    };
+    let mut toward = BTreeMap::new();
+    for (app, ledgers) in ledgers(survey) {
+        let past = Past::new(&app, ledgers);
+        let number = match &arguments.to {
+            Some(text) => past.find(text, &TimeZone::system()),
+            None => past.default_target(),
+        };
+        let number = number.map_err(|error| wrong(&error))?;
+        let ways = past
+            .toward(number, &leaving)
+            .map_err(|error| wrong(&error))?;
+        toward.extend(
+            ways.into_iter()
+                .map(|(host, way)| (Member::new(&host, &app), way)),
+        );
+    }
+    if toward.is_empty() {
+        return Err(wrong(&format!(
+            "nothing was ever applied of {}",
+            arguments.environment
+        )));
+    }
+    Ok(toward)
+}
+
+/// The ledgers of each app.
+fn ledgers(survey: &Survey) -> BTreeMap<AppName, BTreeMap<HostName, &Ledger>> {
+    let mut apps: BTreeMap<AppName, BTreeMap<HostName, &Ledger>> = BTreeMap::new();
+    for (member, surveyed) in &survey.members {
+        if let Some(ledger) = &surveyed.ledger {
+            apps.entry(member.app.clone())
+                .or_default()
+                .insert(member.host.clone(), ledger);
+        }
+    }
+    apps
+}
+
+fn agree(
+    session: &Session,
+    arguments: &arguments::Rollback,
+    deployment: &Deployment,
+    prospect: &Prospect,
+    toward: &BTreeMap<Member, Toward>,
+) -> Result<(), CommandError> {
+    let versions = toward.iter().filter_map(|(member, way)| match way {
+        Toward::Earlier { target, .. } => {
+            let version = target
+                .version
+                .clone()
+                .unwrap_or_else(|| "what was there before".to_owned());
+            Some((member.app.to_string(), version))
+        }
+        _ => None,
+    });
+    let versions: BTreeMap<String, String> = versions.collect();
+    if !arguments.json {
+        let view = PlanView {
+            environment: deployment.project.environment.name.as_str(),
+            versions: &versions,
+            plan: &prospect.plan,
+            undo: &prospect.undo,
+            findings: &prospect.findings,
+            changes: &prospect.changes,
+            show_undo: false,
+        };
+        anstream::eprintln!("{}", plan_text(&view).trim_end());
+    }
+    approval::ask(
+        session,
+        Given {
+            yes: arguments.yes,
+            saved_plan: false,
+        },
+        "Go back to this?",
+    )
+}
+
+/// `rosey rollback --list`
+async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit, CommandError> {
+    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
+    let survey = deployment.survey(BTreeMap::new()).await?;
+    let pasts = ledgers(&survey).into_iter().map(|(app, ledgers)| {
+        let milestones = Past::new(&app, ledgers).milestones();
+        (app, milestones)
+    });
+    let pasts: Vec<(AppName, Vec<Milestone>)> = pasts.collect();
+    if arguments.json {
+        let generations = pasts.iter().flat_map(|(app, milestones)| {
+            milestones.iter().map(move |it| {
+                json!({ "app": app, "generation": it.number, "parent": it.parent, "run": it.run,
+                        "release": it.release, "version": it.version, "at": it.at,
+                        "verified": it.verified, "left": it.left, "bad": it.bad,
+                        "current": it.current, "hosts": it.hosts })
+            })
+        });
+        let generations: Vec<_> = generations.collect();
+        let environment = &arguments.environment;
+        let document = json!({ "format_version": "1.0", "environment": environment, "generations": generations });
+        print_line(&document.to_string());
+        return Ok(Exit::DONE);
+    }
+    let rows = pasts.iter().flat_map(|(app, milestones)| {
+        milestones.iter().rev().map(move |it| {
+            let flags = [
+                (it.current, "current"),
+                (it.verified, "verified"),
+                (it.left, "left"),
+                (it.bad, "bad"),
+            ];
+            let flags: Vec<_> = flags.into_iter().filter(|it| it.0).map(|it| it.1).collect();
+            let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            vec![
+                app.to_string(),
+                it.number.to_string(),
+                or_dash(&it.version),
+                or_dash(&it.release),
+                it.at.clone(),
+                flags.join(" "),
+            ]
+        })
+    });
+    let head = ["app", "generation", "version", "release", "when", ""];
+    print_line(table(&head, rows.collect()).trim_end());
+    Ok(Exit::DONE)
+}
+
+/// The backup that a target's data is in, by its run.
+pub(super) fn backup_after(ledger: &Ledger, target: &Generation) -> Option<RunId> {
+    let next = ledger
+        .generations
+        .iter()
+        .find(|it| it.number > target.number)?;
+    next.run.clone()
+}
