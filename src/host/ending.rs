@@ -42,7 +42,7 @@ impl Family {
             (!all.iter().any(other)).then_some(leader.id)
         });
         let belongs = |process: &&Process| {
-            Some(process.session) == session || proc::has_in_environment(process.id, &self.mark)
+            Some(process.session) == session || proc::has_in_environment(process, &self.mark)
         };
         let mut members: BTreeSet<u32> = all
             .iter()

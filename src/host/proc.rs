@@ -3,7 +3,8 @@
 //! A process may end between any two reads; then it simply isn't there.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::time::{Duration, Instant};
 
 /// What identifies a process and places it among others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,10 @@ pub(super) struct Process {
     pub(super) id: u32,
     /// Whether it has ended and only waits for its parent to notice.
     pub(super) zombie: bool,
+    /// Whether it is a thread of the kernel's.
+    pub(super) kernel: bool,
+    /// Whether its environment is laid out and empty; not so in the middle of an exec.
+    pub(super) bare: bool,
     /// Its parent's number.
     pub(super) parent: u32,
     /// Its session's number.
@@ -42,14 +47,66 @@ pub(super) fn alive(id: u32) -> Option<Process> {
     process(id).filter(|process| !process.zombie)
 }
 
+/// The flag of a thread of the kernel's: PF_KTHREAD of the kernel's include/linux/sched.h.
+const KERNEL: u32 = 0x0020_0000;
+/// How long a process may take to turn into another program.
+const CHANGE: Duration = Duration::from_secs(1);
+/// How long an environment may look empty that is only about to be set.
+const EMPTY: Duration = Duration::from_millis(5);
+/// How long to wait before looking again.
+const PAUSE: Duration = Duration::from_micros(200);
+
 /// Whether a process was started with a line like `NAME=value` in its environment; false where that
 /// can't be read.
-pub(super) fn has_in_environment(id: u32, line: &str) -> bool {
-    fs::read(format!("/proc/{id}/environ")).is_ok_and(|environment| {
-        environment
-            .split(|byte| *byte == 0)
-            .any(|entry| entry == line.as_bytes())
-    })
+///
+/// While a process turns into another program its environment reads as empty: then it is read again,
+/// since a service must not be overlooked for having just begun.
+pub(super) fn has_in_environment(process: &Process, line: &str) -> bool {
+    if process.kernel {
+        return false;
+    }
+    let begun = Instant::now();
+    let mut changed = begun;
+    loop {
+        match environment(process.id) {
+            Ok(environment) if environment.is_empty() => {}
+            Ok(environment) => {
+                return environment
+                    .split(|byte| *byte == 0)
+                    .any(|entry| entry == line.as_bytes());
+            }
+            Err(_) => return false,
+        }
+        match self::process(process.id) {
+            Some(now) if now.started != process.started || now.zombie => return false,
+            Some(now) if !now.bare => changed = Instant::now(),
+            Some(_) => {}
+            None => return false,
+        }
+        if changed.elapsed() > EMPTY || begun.elapsed() > CHANGE {
+            return false;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// A process's environment, by as few reads as can be: the file belongs to the program that ran when
+/// it was opened, and ends early when that is replaced between two reads.
+fn environment(id: u32) -> io::Result<Vec<u8>> {
+    let mut file = fs::File::open(format!("/proc/{id}/environ"))?;
+    let mut environment = vec![0; 64 * 1024];
+    let mut filled = 0;
+    loop {
+        match file.read(&mut environment[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+        if filled == environment.len() {
+            environment.resize(filled * 2, 0);
+        }
+    }
+    environment.truncate(filled);
+    Ok(environment)
 }
 
 fn parse(id: u32, stat: &[u8]) -> Option<Process> {
@@ -60,6 +117,9 @@ fn parse(id: u32, stat: &[u8]) -> Option<Process> {
     Some(Process {
         id,
         zombie: matches!(*fields.first()?, "Z" | "X" | "x"),
+        kernel: fields.get(6)?.parse::<u32>().ok()? & KERNEL != 0,
+        // The environment's two ends, which are 0 as long as there is none. See proc_pid_stat(5).
+        bare: fields.get(47) == fields.get(48) && fields.get(48).is_some_and(|end| *end != "0"),
         parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         started: fields.get(19)?.parse().ok()?,
@@ -79,6 +139,8 @@ mod tests {
             Process {
                 id: 42,
                 zombie: false,
+                kernel: false,
+                bare: false,
                 parent: 7,
                 session: 41,
                 started: 123_456,

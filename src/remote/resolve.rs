@@ -382,12 +382,16 @@ fn identities(configured: &[String], around: &Surroundings) -> Vec<Identity> {
 }
 
 fn known_hosts(settings: &HostSettings, around: &Surroundings) -> Vec<PathBuf> {
-    let user = settings.user_known_hosts.clone().unwrap_or_else(|| {
-        vec![
-            "~/.ssh/known_hosts".to_owned(),
-            "~/.ssh/known_hosts2".to_owned(),
-        ]
-    });
+    // `ssh -G` expands its default by the account's home, whatever $HOME says; `~` means one place in all that rosey reads.
+    let configured = settings.user_known_hosts.clone();
+    let user = configured
+        .filter(|files| !are_default(files))
+        .unwrap_or_else(|| {
+            vec![
+                "~/.ssh/known_hosts".to_owned(),
+                "~/.ssh/known_hosts2".to_owned(),
+            ]
+        });
     let global = settings.global_known_hosts.clone().unwrap_or_else(|| {
         vec![
             "/etc/ssh/ssh_known_hosts".to_owned(),
@@ -399,6 +403,11 @@ fn known_hosts(settings: &HostSettings, around: &Surroundings) -> Vec<PathBuf> {
         .filter(|file| *file != "none")
         .map(|file| around.expand_home(file))
         .collect()
+}
+
+/// Whether these files are what OpenSSH looks into when nothing is configured.
+fn are_default(known_hosts: &[String]) -> bool {
+    matches!(known_hosts, [first, second] if first.ends_with("/.ssh/known_hosts") && *second == format!("{first}2"))
 }
 
 /// What stands for the helper's rights: kept here so that a jump host never gets any.
@@ -507,6 +516,14 @@ mod tests {
         assert!(found.identities.iter().all(|i| !i.named));
         assert_eq!(found.known_hosts[0], home.path().join(".ssh/known_hosts"));
         assert_eq!((found.port, found.user.as_str()), (22, "ann"));
+    }
+
+    #[tokio::test]
+    async fn the_default_known_hosts_are_in_the_home_that_rosey_was_given() {
+        let (home, mut around) = around("");
+        around.ssh_program = Some(PathBuf::from("ssh"));
+        let found = resolve(&Target::new("bot", "bot"), &around).await.unwrap();
+        assert_eq!(found.known_hosts[0], home.path().join(".ssh/known_hosts"));
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Service {
             .into_iter()
             .filter_map(proc::alive)
             .filter(|process| process.session == process.id)
-            .find(|process| proc::has_in_environment(process.id, &mark));
+            .find(|process| proc::has_in_environment(process, &mark));
         Ok(unrecorded.map(|process| Main {
             process,
             record: None,

@@ -217,6 +217,16 @@ fn a_process_that_was_started_and_not_written_down_is_found_and_adopted() {
 }
 
 #[test]
+fn a_process_is_found_by_its_mark_while_it_turns_into_another_program() {
+    let app = script("exec /bin/sh \"$0\"");
+    app.act(ServiceAct::Start).unwrap();
+    let family = app.service.family(None);
+    for round in 0..100 {
+        assert_eq!(family.members().unwrap().len(), 1, "round {round}");
+    }
+}
+
+#[test]
 fn another_process_under_a_remembered_number_is_left_alone() {
     let app = script(QUIET);
     let mut other = std::process::Command::new("cat")

@@ -1,0 +1,194 @@
+//! Lab hosts with a project that deploys the example bot to them: what most tests of whole commands begin with.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Lab, Look, Project, Ran, Rosey, Snapshot, Wanted};
+
+/// What a test changes in the declaration, it replaces in this text; each line that one does has to stay on its own.
+const BOT: &str = r#"
+vars {
+    port 8000
+    user "rosey"
+    root "/opt/rosey-bot"
+    listen "127.0.0.1"
+    channel "lab"
+    admins "ann" "bob"
+    limits { burst 5; }
+    log_level "warning"
+    start_delay 0
+    fault ""
+}
+app "rosey-bot" {
+    root "/opt/rosey-bot"
+    owner "rosey" group="rosey" create=#true
+    source "../bot" { exclude "README.md"; }
+    version file="VERSION"
+    render "config.json" from="config.json.j2" mode="0640"
+    shared { dir "data"; file "local.env" seed="local.env.example"; }
+    backup { sqlite "data/rosey.db"; path "data/quotes"; }
+    service "rosey-bot" {
+        unit "systemd/rosey-bot.service"
+        start-timeout "20s"
+    }
+    verify {
+        within "10s"
+        stable "0.3s"
+        process "rosey-bot"
+        http "http://127.0.0.1:{{ port }}/api/health" {
+            status 200
+            json "status" "running"
+            json "connected" #true
+            json "version" "{{ version }}"
+        }
+    }
+}
+rollout { waves 1 "100%"; }
+"#;
+
+/// The environment's name and its file.
+pub const ENVIRONMENT: &str = "lab";
+pub const FILE: &str = "environments/lab.kdl";
+
+pub struct Fleet {
+    pub lab: Lab,
+    pub project: Project,
+}
+
+impl Fleet {
+    /// Boots hosts, and declares the bot on all of them. Nothing is deployed yet.
+    pub fn up(hosts: usize) -> Self {
+        Self::with(Wanted {
+            hosts,
+            ..Wanted::default()
+        })
+    }
+
+    pub fn with(wanted: Wanted) -> Self {
+        let fleet = Self {
+            lab: Lab::with(wanted),
+            project: Project::with_bot(),
+        };
+        // The bot needs no packages, and making an environment for them is another test's matter.
+        fleet.project.replace(
+            "bot/systemd/rosey-bot.service",
+            "{{ root }}/current/.venv/bin/python",
+            "/usr/bin/python3",
+        );
+        fleet
+            .project
+            .environment(ENVIRONMENT, &(fleet.lab.hosts_kdl() + BOT));
+        fleet
+    }
+
+    /// The same with the bot deployed, by somebody whose home and history go with the handle.
+    pub fn deployed(hosts: usize) -> Self {
+        let fleet = Self::up(hosts);
+        fleet.rosey().apply().exits(0);
+        fleet
+    }
+
+    /// A person with a home of their own, so with no history: all that rosey needs lies on the servers.
+    pub fn rosey(&self) -> Rosey<'_> {
+        Rosey::in_lab(&self.project, &self.lab)
+    }
+
+    /// Replaces a piece of the declaration.
+    pub fn declare(&self, old: &str, new: &str) {
+        self.project.replace(FILE, old, new);
+    }
+
+    /// Makes the bot another version.
+    pub fn version(&self, version: &str) {
+        self.project.write("bot/VERSION", &format!("{version}\n"));
+    }
+
+    /// What the bot on a host says of itself.
+    pub fn health(&self, host: usize) -> Value {
+        let answer = self.lab.exec(
+            host,
+            "curl --silent --show-error --fail --max-time 10 http://127.0.0.1:8000/api/health",
+        );
+        serde_json::from_str(&answer).expect("the bot answers with JSON")
+    }
+
+    /// The version that each host serves.
+    pub fn served(&self) -> Vec<String> {
+        let version = |host| self.health(host)["version"].as_str().map(str::to_owned);
+        self.lab
+            .hosts()
+            .map(|host| version(host).expect("the bot tells its version"))
+            .collect()
+    }
+
+    /// Where everything is that rosey manages, without what the bot writes.
+    pub fn look() -> Look {
+        Look::at(["/opt/rosey-bot", "/etc/systemd/system"])
+            .except("/opt/rosey-bot/shared/data/*")
+            .unit("rosey-bot.service")
+    }
+
+    /// All hosts as they are.
+    pub fn snapshots(&self) -> BTreeMap<usize, Snapshot> {
+        let look = Self::look();
+        self.lab
+            .hosts()
+            .map(|host| (host, look.on(&self.lab, host)))
+            .collect()
+    }
+
+    /// Panics unless all hosts are as they were.
+    #[track_caller]
+    pub fn must_be(&self, before: &BTreeMap<usize, Snapshot>) {
+        for (host, snapshot) in self.snapshots() {
+            before[&host].must_equal(&snapshot);
+        }
+    }
+}
+
+/// The commands that most tests give.
+pub trait Commands {
+    fn apply(&self) -> Ran;
+    /// The steps of a plan, each as `HOST ACTION KIND RESOURCE`, sorted.
+    fn steps(&self) -> Vec<String>;
+    fn drift(&self) -> Ran;
+    /// Starts a command to be interrupted.
+    fn start(&self, arguments: &[&str]) -> std::process::Child;
+}
+
+impl Commands for Rosey<'_> {
+    fn apply(&self) -> Ran {
+        self.run(&["apply", ENVIRONMENT, "--yes"])
+    }
+
+    fn steps(&self) -> Vec<String> {
+        let plan = self.run(&["plan", ENVIRONMENT, "--json"]).exits(0).json();
+        let text = |step: &Value, name: &str| step[name].as_str().unwrap_or("?").to_owned();
+        let mut steps: Vec<_> = plan["steps"]
+            .as_array()
+            .expect("a plan has steps")
+            .iter()
+            .map(|step| {
+                format!(
+                    "{} {} {}",
+                    text(step, "host"),
+                    text(step, "action"),
+                    text(step, "resource")
+                )
+            })
+            .collect();
+        steps.sort();
+        steps
+    }
+
+    fn drift(&self) -> Ran {
+        self.run(&["drift", ENVIRONMENT, "--json"])
+    }
+
+    fn start(&self, arguments: &[&str]) -> std::process::Child {
+        let mut command: Command = self.command(arguments);
+        command.spawn().expect("rosey starts")
+    }
+}
