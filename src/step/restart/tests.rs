@@ -246,6 +246,30 @@ fn stale_is_what_runs_on_something_changed_since_its_start() {
 }
 
 #[test]
+fn what_a_link_showed_once_makes_nothing_stale() {
+    let mut bench = Bench::new();
+    let host = running();
+    let current = id(ResourceKind::LINK, "/opt/bot/current");
+    let (old, new) = ("/opt/bot/releases/1", "/opt/bot/releases/2");
+    let release = |path| id(ResourceKind::RELEASE, path);
+    let leads_to = |path: &str| Resource::new().with("target", path);
+    bench.known = vec![
+        (current.clone(), leads_to("releases/2")),
+        (release(old), Resource::new().with("tree", "1")),
+        (release(new), Resource::new().with("tree", "2")),
+    ];
+    host.put_directory("/opt/bot");
+    host.put_link("/opt/bot/current", "releases/1");
+    let wanted = wanted().setting("uses", vec!["/opt/bot/current"]);
+    let is_fresh = |bench: &Bench| found(bench, &host, &wanted).unwrap().is("fresh");
+    // As after the way back of a run to 2: it was removed after the service was restarted.
+    bench.changes.insert(release(new), host.moment());
+    assert!(is_fresh(&bench));
+    bench.changes.insert(release(old), host.moment());
+    assert!(!is_fresh(&bench));
+}
+
+#[test]
 fn a_step_that_was_cut_off_anywhere_is_in_between_and_ends_the_same() {
     let bench = Bench::new();
     let absent = MemoryHost::new();
