@@ -1,7 +1,7 @@
 //! What must be renewed because something that it uses changes: restarts are derived, never notified.
 
 use crate::model::{Reason, Resource, ResourceId, StepId, Value};
-use crate::step::kind::Named;
+use crate::step::kind::{Change, Named};
 
 use super::PlanInput;
 use super::changes::{Changed, Changes};
@@ -25,12 +25,36 @@ pub(super) fn add<'a>(changes: &mut Changes<'a>, input: &PlanInput<'a>, to: &Rel
             reasons: Vec::new(),
             disturbed: false,
         });
-        // What isn't there yet, or doesn't run, is begun afresh anyway.
-        let Some(from) = entry.from.as_mut().filter(|from| from.is(attribute)) else {
+        // What isn't there yet is begun afresh anyway.
+        let (Some(from), Some(to)) = (&mut entry.from, &mut entry.to) else {
             continue;
         };
-        from.attributes
-            .insert(attribute.to_owned(), Value::Bool(false));
+        let value = |resource: &Resource, value| {
+            let mut resource = resource.clone();
+            let value = Value::Bool(value);
+            resource.attributes.insert(attribute.to_owned(), value);
+            resource
+        };
+        let (stale, renewed) = (value(from, false), value(to, true));
+        if to.attributes.contains_key(attribute) {
+            // What was stale before is compared, and what doesn't run is begun afresh anyway.
+            if !from.is(attribute) {
+                continue;
+            }
+        } else {
+            // Nothing says how fresh it is to be, since nothing can be made stale again: on the way
+            // back of a run that found it so. If it runs, it mustn't run on what is about to go.
+            let compared = kind.compare(Change {
+                id,
+                from: Some(&stale),
+                to: Some(&renewed),
+            });
+            if !compared.iter().any(|reason| reason.attribute == attribute) {
+                continue;
+            }
+            *to = renewed;
+        }
+        *from = stale;
         entry.reasons.push(Reason {
             attribute: attribute.to_owned(),
             old: Some(Value::Bool(false)),

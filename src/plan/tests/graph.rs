@@ -55,6 +55,37 @@ fn a_new_version_shows_the_tree_then_restarts_then_removes() {
 }
 
 #[test]
+fn what_was_stale_before_is_renewed_on_the_way_back_too() {
+    let server = id("a", "server", "/unit");
+    let mut found = version("2");
+    let mut before = version("1");
+    let of = |state: &mut State| state.resources.remove(&server).expect("BUG: it has one");
+    let stale = of(&mut found).with("fresh", false);
+    found.resources.insert(server.clone(), stale);
+    let mut anything = of(&mut before);
+    anything.attributes.remove("fresh");
+    before.resources.insert(server.clone(), anything.clone());
+    let plan = difference(&found, &before, &[]);
+    assert_snapshot!(text(&plan), @"
+    0 create a/app/tree:/opt/releases/1
+    1 update a/app/link:/opt/current <- a/app/tree:/opt/releases/1
+    1 update a/app/server:/unit <- a/app/link:/opt/current
+    1 remove a/app/tree:/opt/releases/2 <- a/app/server:/unit
+    ");
+    let step = plan.steps.iter().find(|step| step.resource == server);
+    assert!(
+        step.and_then(|step| step.to.as_ref())
+            .is_some_and(|to| to.is("fresh"))
+    );
+
+    // What nothing happens to is left stale.
+    let mut there = version("1");
+    let stale = of(&mut there).with("fresh", false);
+    there.resources.insert(server, stale);
+    assert!(difference(&there, &before, &[]).is_empty());
+}
+
+#[test]
 fn attendants_stand_around_what_the_system_can_see() {
     let attendants = [
         attendant("gates", Action::Check, Turn::Last),
