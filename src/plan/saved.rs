@@ -149,6 +149,10 @@ impl SavedPlan {
             path: path.to_owned(),
             why,
         };
+        // A list that is cut off before its first item reads as an empty one.
+        if !text.ends_with('\n') {
+            return Err(unreadable("it was cut off".to_owned()));
+        }
         let plan: Self =
             serde_yaml::from_str(text).map_err(|error| unreadable(error.to_string()))?;
         if plan.header.format != FORMAT {
@@ -294,7 +298,7 @@ mod tests {
             SavedPlan::from_yaml("p", &edited, NOW),
             Err(SavedPlanError::Changed { .. })
         ));
-        for end in 0..text.len() - 1 {
+        for end in 0..text.len() {
             assert!(
                 SavedPlan::from_yaml("p", &text[..end], NOW).is_err(),
                 "cut at {end}"
