@@ -257,14 +257,14 @@ impl Conduct {
             Interruption::Cancelled(signal) => cancel_words(*signal),
             Interruption::Failed(failures) => failures
                 .first()
-                .map_or_else(String::new, |failure| failure.error.clone()),
+                .map_or_else(String::new, |failure| in_short(&failure.error)),
         }
     }
 
     fn why_stopped(&self) -> String {
         match (self.stopped, self.failures.last()) {
             (Some(Stopped::Cancelled { signal }), _) => cancel_words(signal),
-            (_, Some(failure)) => failure.error.clone(),
+            (_, Some(failure)) => in_short(&failure.error),
             (_, None) => "the run ended".to_owned(),
         }
     }
@@ -282,7 +282,7 @@ impl Conduct {
         Some(Hold {
             declared: holdable.declared,
             release: holdable.release,
-            why: verdict.error.clone(),
+            why: in_short(&verdict.error),
             run: self.run.id.clone(),
             at: self.events.now(),
         })
@@ -392,6 +392,12 @@ pub(super) fn unpanicked<T>(joined: Result<T, tokio::task::JoinError>) -> T {
 
 pub(super) fn lock_progress(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
     progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an error says before the lines of a log that follow it. Those have been told with it, and are
+/// not to lie in ledgers, where nobody knows what they may hold.
+fn in_short(error: &str) -> String {
+    error.lines().next().unwrap_or_default().to_owned()
 }
 
 fn cancel_words(signal: u8) -> String {
