@@ -222,7 +222,7 @@ impl Prospect {
         let attendants = &undo_attendants;
         let back = plan(&PlanInput {
             from: &to,
-            to: &from,
+            to: &states::before(&from, &to, kinds)?,
             kinds,
             attendants,
             waves,

@@ -1,7 +1,7 @@
-//! The two states that a command compares.
+//! The states that a command compares.
 
 use crate::model::State;
-use crate::step::kind::{Kind, Named};
+use crate::step::kind::{Change, Kind, Named};
 
 use super::PlanError;
 use super::relations::kind_of;
@@ -38,4 +38,27 @@ pub fn to_be(
         }
     }
     Ok(to)
+}
+
+/// What the way back leads to, where a plan leads from `from` to `to`.
+///
+/// That is `from`; but a resource that the plan leaves alone is taken as it is wanted, since more can
+/// be read of it than is declared (the owner of a link), and that makes no difference either way.
+///
+/// # Errors
+/// When a resource has a kind that this program doesn't know.
+pub fn before(from: &State, to: &State, kinds: &[&dyn Kind]) -> Result<State, PlanError> {
+    let mut before = from.clone();
+    for (id, found) in &mut before.resources {
+        let Some(wanted) = to.get(id) else { continue };
+        let change = Change {
+            id,
+            from: Some(found),
+            to: Some(wanted),
+        };
+        if kind_of(kinds, id)?.compare(change).is_empty() {
+            *found = wanted.clone();
+        }
+    }
+    Ok(before)
 }
