@@ -84,10 +84,14 @@ fn headline(view: &PlanView<'_>) -> String {
         }
     };
     let (steps, hosts) = (steps(plan.steps.len()), count(hosts.len() as u64, "host"));
+    // A remove and a heal go to no version.
+    let versions = match versions.join(", ") {
+        none if none.is_empty() => none,
+        versions => format!(": {versions}"),
+    };
     format!(
-        "{}: {}: {steps} on {hosts}, {labels}",
-        view.environment,
-        versions.join(", ")
+        "{}{versions}: {steps} on {hosts}, {labels}",
+        view.environment
     )
 }
 
