@@ -11,6 +11,7 @@ mod check;
 mod completions;
 mod conducting;
 mod deployment;
+mod doctor;
 mod drift;
 mod error;
 mod exit;
@@ -125,6 +126,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<Exit, CommandEr
         Command::ReleaseHold(hold) => release_hold::run(session, hold).await,
         Command::Unlock(unlock) => unlock::run(session, unlock).await,
         Command::Init(init) => init::run(session, &init),
+        Command::Doctor(doctor) => doctor::run(session, doctor).await,
         Command::Check(check) => check::run(session, &check),
         Command::Trust(trust) => trust::run(session, trust).await,
         Command::Freeze(freeze) => freeze::run(session, freeze).await,

@@ -47,6 +47,7 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
         findings.extend(seen.owned(id));
         findings.extend(seen.foreign(id, wanted, found)?);
         findings.extend(seen.ports(wanted, found));
+        findings.extend(seen.venv(id, wanted, found)?);
     }
     Ok(findings)
 }
@@ -243,6 +244,24 @@ impl Seen<'_> {
             )
         };
         Ok(Some(self.blocking(message, remedy)))
+    }
+
+    /// What a task that hasn't run yet will lack: only a note, since its command may know better.
+    fn venv(
+        &self,
+        id: &ResourceId,
+        wanted: &Resource,
+        found: Option<&Resource>,
+    ) -> Result<Option<Finding>, HostError> {
+        let run = wanted.settings.get("run").and_then(Value::as_text);
+        let Some(run) = run.filter(|_| id.kind == ResourceKind::TASK && found.is_none()) else {
+            return Ok(None);
+        };
+        let missing = super::venv::missing(self.host, run)?;
+        Ok(missing.map(|(message, remedy)| Finding {
+            class: FindingClass::Note,
+            ..self.blocking(message, remedy)
+        }))
     }
 
     /// Ports that a service wants which doesn't run yet, and that somebody listens on.

@@ -27,6 +27,7 @@ mod running;
 mod serve;
 pub mod session;
 mod survey;
+mod venv;
 pub mod wire;
 
 pub use gates::{GateReader, GateRequest};
