@@ -46,7 +46,7 @@ pub(super) async fn run(
     };
     let words = describe(&freeze);
     let marks = Marks {
-        freeze: Some(freeze),
+        freeze: Some(Box::new(freeze)),
         ..Marks::default()
     };
     marking::mark(session, &deployment, &members, marks, "freeze").await?;

@@ -156,7 +156,7 @@ pub fn mark(ledger: &mut Ledger, marks: &Marks) {
         ledger.freeze = None;
     }
     if let Some(freeze) = &marks.freeze {
-        ledger.freeze = Some(freeze.clone());
+        ledger.freeze = Some(freeze.as_ref().clone());
     }
 }
 
@@ -242,7 +242,7 @@ mod tests {
             until: None,
         };
         let set = |reason| Marks {
-            freeze: Some(freeze(reason)),
+            freeze: Some(Box::new(freeze(reason))),
             ..Marks::default()
         };
         mark(&mut ledger, &set("fair"));

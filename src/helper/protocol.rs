@@ -313,7 +313,7 @@ pub struct Marks {
     /// Lifts all holds.
     pub lift_all: bool,
     /// The freeze to set, in the place of an earlier one.
-    pub freeze: Option<Freeze>,
+    pub freeze: Option<Box<Freeze>>,
     /// Lifts the freeze.
     pub unfreeze: bool,
 }
