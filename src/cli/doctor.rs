@@ -249,7 +249,11 @@ mod tests {
             .insert(HostName::new("bot-1").unwrap(), facts());
         let (text, _, exit) = report.words("prod");
         assert_eq!(exit, Exit::DONE);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+        bot-1: reached as root; Debian GNU/Linux 12, linux-x86_64, systemd
+
+        prod: nothing is missing; next: rosey plan prod
+        ");
         let (held, none) = ("it is held", "there is no user bot");
         let found = vec![
             finding(
@@ -279,6 +283,19 @@ mod tests {
             .push((HostName::new("bot-2").unwrap(), error));
         let (text, _, exit) = report.words("prod");
         assert_eq!(exit, Exit::UNREACHABLE);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @"
+        bot-2: out of reach
+          missing: failed to trust bot-2: no key
+              rosey trust bot-2
+        bot-1: reached as root; Debian GNU/Linux 12, linux-x86_64, systemd
+          missing: its clock is wrong
+              timedatectl
+          missing: there is no user bot
+              sudo useradd bot
+          note: it is held
+              rosey release-hold prod
+
+        prod: 3 things to do
+        ");
     }
 }
