@@ -19,6 +19,7 @@ mod freeze;
 mod gate;
 mod healing;
 mod helper;
+mod history;
 mod init;
 mod marking;
 mod man;
@@ -32,6 +33,7 @@ mod restoring;
 mod rollback;
 
 mod settling;
+mod show;
 mod status;
 mod surroundings;
 mod trust;
@@ -127,6 +129,8 @@ async fn dispatch(session: &Session, command: Command) -> Result<Exit, CommandEr
         Command::Unlock(unlock) => unlock::run(session, unlock).await,
         Command::Init(init) => init::run(session, &init),
         Command::Doctor(doctor) => doctor::run(session, doctor).await,
+        Command::History(history) => history::run(session, &history),
+        Command::Show(show) => show::run(session, &show),
         Command::Check(check) => check::run(session, &check),
         Command::Trust(trust) => trust::run(session, trust).await,
         Command::Freeze(freeze) => freeze::run(session, freeze).await,

@@ -1,5 +1,7 @@
 //! Commands that touch no server, as a person types them: their wiring, their words, their exit codes.
 
+use rosey::history::{About, History};
+
 use crate::support::{Project, Ran, Rosey};
 
 /// A project whose only environment is right.
@@ -49,7 +51,7 @@ fn wrong_use_is_told_and_help_is_no_error() {
 fn an_unknown_environment_names_the_nearest_one() {
     let project = project();
     let rosey = Rosey::here(&project);
-    for command in [["check", "demoo"], ["plan", "demoo"]] {
+    for command in [["check", "demoo"], ["plan", "demoo"], ["doctor", "demoo"]] {
         let said = rosey.run(&command).exits(3).stderr;
         assert!(said.contains("did you mean `demo`?"), "{said}");
     }
@@ -198,4 +200,95 @@ fn a_key_is_trusted_only_with_a_word_for_it() {
         .stderr;
     assert!(said.contains("nothing listens there"), "{said}");
     assert!(!rosey.home().join(".ssh").exists());
+}
+
+/// Events of a run as the program reports them, each a minute after the one before.
+fn record(rosey: &Rosey<'_>, events: serde_json::Value) {
+    let history = History::open(&rosey.home().join("state/rosey.db")).unwrap();
+    let about = About {
+        version: Some("1.2".to_owned()),
+        only: vec!["eu".to_owned()],
+        except: Vec::new(),
+    };
+    let (sender, recorder) = history.record(about).unwrap();
+    for (minute, mut event) in events.as_array().unwrap().iter().cloned().enumerate() {
+        event["time"] = format!("2026-11-20T10:{minute:02}:00.000Z").into();
+        sender.send(serde_json::from_value(event).unwrap()).unwrap();
+    }
+    drop(sender);
+    recorder.finish().unwrap();
+}
+
+#[test]
+fn a_missing_history_is_an_empty_one() {
+    let project = project();
+    let rosey = Rosey::here(&project);
+    let ran = rosey.run(&["history"]).exits(0);
+    assert_eq!(ran.stdout, "");
+    assert!(
+        ran.stderr.contains("no runs were recorded"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(
+        rosey.run(&["history", "--json"]).exits(0).json()["runs"],
+        serde_json::json!([])
+    );
+    assert!(!rosey.home().join("state").exists());
+    assert!(
+        rosey
+            .run(&["show", "2026"])
+            .exits(1)
+            .stderr
+            .contains("no runs were recorded")
+    );
+}
+
+#[test]
+fn a_run_is_listed_and_shown_step_by_step() {
+    let project = project();
+    let rosey = Rosey::here(&project);
+    let link = serde_json::json!({
+        "type": "step-started", "host": "bot-1", "app": "bot", "step": "bot-1/bot/link:/opt/bot/current",
+        "kind": "link", "action": "update", "resource": "link /opt/bot/current",
+    });
+    let failed = serde_json::json!({
+        "type": "step-failed", "host": "bot-1", "app": "bot", "step": "bot-1/bot/link:/opt/bot/current",
+        "error": "no space left", "elapsed": 1200,
+    });
+    let gate = serde_json::json!({
+        "type": "gate-read", "host": "bot-1", "app": "bot", "baseline": true,
+        "result": { "gate": "process bot", "verdict": "passed", "class": "process", "detail": "active", "elapsed": 4 },
+    });
+    let author = serde_json::json!({ "user": "ann", "machine": "desk", "reason": "the fair" });
+    record(
+        &rosey,
+        serde_json::json!([
+            { "type": "run-started", "run": "20261120T100000Z-3fa9c1", "environment": "prod",
+              "command": "apply", "author": author, "steps": 1, "hosts": ["bot-1"] },
+            gate, link, failed,
+            { "type": "going-back", "host": "bot-1", "app": "bot", "reason": "no space left" },
+            { "type": "outcome", "run": "20261120T100000Z-3fa9c1", "outcome": "rolled-back", "exit_code": 7,
+              "hosts": { "bot-1": [{ "app": "bot", "generation": 3, "release": "1.1-0", "version": "1.1", "healthy": true }] } },
+        ]),
+    );
+    insta::assert_snapshot!("history", rosey.run(&["history"]).exits(0).stdout);
+    insta::assert_snapshot!("show", rosey.run(&["show", "20261120T10"]).exits(0).stdout);
+    let listed = rosey.run(&["history", "prod", "--json"]).exits(0).json();
+    assert_eq!(listed["runs"][0]["outcome"], "rolled-back");
+    let shown = rosey
+        .run(&["show", "20261120T10", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(shown["format_version"], "1.0");
+    assert_eq!(shown["taken"][0]["error"], "no space left");
+    let other = rosey.run(&["history", "test"]).exits(0);
+    assert!(other.stderr.contains("no runs of test"), "{}", other.stderr);
+    assert!(
+        rosey
+            .run(&["show", "1999"])
+            .exits(1)
+            .stderr
+            .contains("no run 1999")
+    );
 }
