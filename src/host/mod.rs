@@ -8,6 +8,7 @@
 //! the last may be a symbolic link: an app's user must not lead a root helper elsewhere.
 
 mod clock;
+pub mod database;
 mod ending;
 mod error;
 mod identity;
@@ -15,14 +16,17 @@ mod local;
 pub mod memory;
 mod path;
 pub mod port;
+pub mod probe;
 mod proc;
 mod process;
 mod program;
 mod systemd;
 
+pub use database::Databases;
 pub use local::LocalHost;
 pub use memory::MemoryHost;
 pub use port::{
     Account, Activity, Command, CommandOutput, Entry, EntryType, HostError, HostErrorKind, Manager,
     Owner, ReadHost, ServiceAct, ServiceStatus, Space, Unit, WriteHost,
 };
+pub use probe::{HttpAnswer, HttpRequest, Probe, ProbeError};

@@ -14,6 +14,9 @@ use thiserror::Error;
 
 use crate::model::{HostFacts, Moment};
 
+use super::database::Databases;
+use super::probe::Probe;
+
 /// What kind of entry a path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntryType {
@@ -326,8 +329,8 @@ pub trait ReadHost: Send + Sync {
     fn facts(&self) -> HostFacts;
 }
 
-/// A host that can be changed.
-pub trait WriteHost: ReadHost {
+/// A host that can be changed, and asked as its clients would ask it.
+pub trait WriteHost: ReadHost + Probe + Databases {
     /// This host as one that can only be read.
     fn as_read(&self) -> &dyn ReadHost;
 

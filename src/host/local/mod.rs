@@ -8,10 +8,14 @@
 
 mod accounts;
 mod copy;
+mod database;
 mod entry;
 mod facts;
+mod http;
 mod make;
+mod names;
 mod open;
+mod probe;
 mod processes;
 mod read;
 mod run;

@@ -12,6 +12,7 @@ mod dice;
 mod disk;
 mod fault;
 mod files;
+mod probe;
 mod read;
 mod services;
 mod setup;
@@ -26,6 +27,7 @@ mod write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use fault::{Fault, Primitive};
+pub use probe::Served;
 pub use services::Running;
 pub use snapshot::{ServiceSnapshot, Snapshot, SnapshotEntry};
 pub use tree::Tree;

@@ -10,6 +10,7 @@ use crate::model::Moment;
 
 use super::disk::Disk;
 use super::fault::{Extent, Fault, Primitive};
+use super::probe::{OnHttp, OnTcp, nobody_answers, nothing_listens};
 use super::services::{Service, default_start};
 use super::tree::Tree;
 use super::view::View;
@@ -45,6 +46,8 @@ pub(super) struct World {
     pub(super) simple_starts: bool,
     pub(super) on_start: Arc<OnStart>,
     pub(super) on_command: Arc<OnCommand>,
+    pub(super) on_http: Arc<OnHttp>,
+    pub(super) on_tcp: Arc<OnTcp>,
     pub(super) watch: Option<Arc<Watch>>,
 }
 
@@ -83,6 +86,8 @@ impl World {
                 output: String::new(),
                 timed_out: false,
             }),
+            on_http: Arc::new(nobody_answers),
+            on_tcp: Arc::new(nothing_listens),
             watch: None,
         };
         world.furnish();
