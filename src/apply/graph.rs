@@ -9,10 +9,10 @@ use std::time::Instant;
 
 use super::journal::Journal;
 use super::site::Site;
-use super::step::{Done, TakeError, Way, take};
+use super::step::{Done, TakeError, Taking, Way, take};
 use crate::model::{EventKind, Resource, ResourceId, Step, StepId};
 
-/// Asks steps not to begin any more. Those under way end as they do.
+/// Asks steps not to begin any more. Those under way end as they do, but for what only waits.
 #[derive(Debug, Default)]
 pub struct Cancel(AtomicBool);
 
@@ -163,7 +163,12 @@ fn take_aloud(
         resource: step.resource.name.clone(),
     });
     let begin = Instant::now();
-    let result = take(site, journal, batch.known, batch.way, step);
+    let taking = Taking {
+        way: batch.way,
+        known: batch.known,
+        cancel: batch.cancel,
+    };
+    let result = take(site, journal, taking, step);
     let elapsed = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     (batch.tell)(match &result {
         Ok(done) => EventKind::StepDone {

@@ -19,7 +19,7 @@ pub use graph::{Batch, BatchOutcome, Cancel, take_all};
 pub use journal::{Journal, JournalError};
 pub use record::{Cause, Opened, Record, Settled, Told};
 pub use site::Site;
-pub use step::{Done, TakeError, Way};
+pub use step::{Done, TakeError, Taking, Way};
 
 #[cfg(test)]
 pub(crate) mod tests;

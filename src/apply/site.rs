@@ -8,6 +8,7 @@ use crate::model::{Moment, Places, Resource, ResourceId, RunId};
 use crate::step::kind::{Kind, ObserveContext, Observed, StepContext};
 
 use super::journal::Journal;
+use super::step::Taking;
 
 /// One app on one host during a run: everything that stays the same for all of its steps.
 pub struct Site<'a> {
@@ -83,9 +84,10 @@ impl Site<'_> {
     pub fn acting<T>(
         &self,
         journal: &Journal<'_>,
-        known: &[(ResourceId, Resource)],
+        taking: Taking<'_>,
         act: impl FnOnce(&StepContext<'_>) -> T,
     ) -> T {
+        let Taking { known, cancel, .. } = taking;
         self.reading(journal, known, |observe| {
             act(&StepContext {
                 host: self.host,
@@ -93,6 +95,7 @@ impl Site<'_> {
                 run: self.run,
                 owner: self.owner,
                 content: self.content,
+                cancelled: &|| cancel.is_asked(),
             })
         })
     }

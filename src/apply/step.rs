@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::graph::Cancel;
 use super::journal::{Journal, JournalError};
 use super::record::Record;
 use super::site::Site;
@@ -16,6 +17,17 @@ pub enum Way {
     Forward,
     /// To how everything was before the run.
     Back,
+}
+
+/// What taking a step needs to know beside the step.
+#[derive(Clone, Copy)]
+pub struct Taking<'a> {
+    /// Which way it leads.
+    pub way: Way,
+    /// Resources that are declared or known, for finding out what is used.
+    pub known: &'a [(ResourceId, Resource)],
+    /// Ends what only waits.
+    pub cancel: &'a Cancel,
 }
 
 /// What a step came to.
@@ -85,10 +97,10 @@ impl TakeError {
 pub fn take(
     site: &Site<'_>,
     journal: &Journal<'_>,
-    known: &[(ResourceId, Resource)],
-    way: Way,
+    taking: Taking<'_>,
     step: &Step,
 ) -> Result<Done, TakeError> {
+    let Taking { way, known, .. } = taking;
     let kind = site.kind(&step.resource).map_err(StepError::from)?;
     if !is_attendant(step) {
         let found = read(site, journal, known, step)?;
@@ -110,7 +122,7 @@ pub fn take(
             step: Box::new(step.clone()),
         },
     })?;
-    let taken = site.acting(journal, known, |context| kind.apply(context, step));
+    let taken = site.acting(journal, taking, |context| kind.apply(context, step));
     // The time is taken after the change, and is recorded for a step that failed too: it may have
     // changed something. It is recorded before reading back, because what is read may depend on it.
     end(site, journal, step, Done::Changed, taken.is_err())?;

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::graph::Cancel;
 use super::journal::Journal;
 use super::record::{Record, Settled, Told};
 use super::site::Site;
-use super::step::TakeError;
+use super::step::{TakeError, Taking, Way};
 use crate::content::remove_tree;
 use crate::host::{HostError, HostErrorKind, WriteHost};
 use crate::model::ResourceId;
@@ -26,14 +27,18 @@ pub fn sweep(
     if told.swept {
         return Ok(());
     }
-    let known = told.known();
+    let taking = Taking {
+        way: Way::Back,
+        known: &told.known(),
+        cancel: &Cancel::new(),
+    };
     let mut first = Ok(());
     for step in told.back.values().chain(told.begun_steps()) {
         if wanted.contains(&step.resource) {
             continue;
         }
         let kind = site.kind(&step.resource).map_err(StepError::from)?;
-        let swept = site.acting(journal, &known, |context| kind.sweep(context, step));
+        let swept = site.acting(journal, taking, |context| kind.sweep(context, step));
         first = first.and(swept);
     }
     if !wanted.is_empty() {

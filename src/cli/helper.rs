@@ -5,6 +5,8 @@ use std::io::Write;
 use crate::helper::{GateRequest, Options, serve};
 use crate::model::GateResult;
 use crate::step::registry::registry;
+use crate::step::verify::pace::RealPace;
+use crate::step::verify::{self, Settling};
 
 use super::arguments;
 use super::error::CommandError;
@@ -24,8 +26,17 @@ pub(super) fn run(arguments: &arguments::Helper) -> Result<Exit, CommandError> {
     Ok(Exit(serve(std::io::stdin(), std::io::stdout(), &options)))
 }
 
-/// Reads gates by their kind.
+/// Reads gates once, or waits until it is decided what they say.
 fn read_gates(request: &GateRequest<'_>) -> Vec<GateResult> {
-    let _ = request;
-    Vec::new()
+    let cancelled = || request.cancel.is_asked();
+    if !request.settle {
+        return verify::read(request.host, request.gates, &cancelled);
+    }
+    let settling = Settling {
+        host: request.host,
+        pace: &RealPace::new(),
+        cancelled: &cancelled,
+        told: &|_| {},
+    };
+    verify::settle(&settling, request.gates)
 }

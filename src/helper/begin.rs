@@ -11,7 +11,7 @@ use super::session::{Answer, OpenRun, Session, journal_path, manifest};
 use crate::apply::record::FORMAT;
 use crate::apply::step::take;
 use crate::apply::step::{is_attendant, is_found_as_planned};
-use crate::apply::{Journal, Opened, Way, sweep};
+use crate::apply::{Cancel, Journal, Opened, Taking, Way, sweep};
 use crate::content::{Store, make_own};
 use crate::host::{EntryType, HostError, HostErrorKind};
 use crate::model::{Digest, EventKind, Ledger, Resource, ResourceId, ResourceKind, State};
@@ -240,7 +240,12 @@ impl<'h> Session<'h> {
         };
         let known = told.known();
         let taken = self.with_site(app, &told.opened.run, |site| {
-            take(site, &open.journal, &known, Way::Forward, step)
+            let taking = Taking {
+                way: Way::Forward,
+                known: &known,
+                cancel: &Cancel::new(),
+            };
+            take(site, &open.journal, taking, step)
         })?;
         match taken {
             Ok(_) => Ok(()),

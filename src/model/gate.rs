@@ -34,6 +34,9 @@ pub enum GateKind {
     Process {
         /// The unit, as the app's manager knows it.
         unit: String,
+        /// Where the built-in manager keeps its units, if that runs it; none for systemd.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        process_directory: Option<String>,
     },
     /// An HTTP endpoint answers as it should.
     Http(HttpGate),

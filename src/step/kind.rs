@@ -88,6 +88,9 @@ pub struct StepContext<'a> {
     pub owner: &'a Owner,
     /// Content by digest: from packs, kept releases, or what a step put aside.
     pub content: &'a dyn Content,
+    /// Whether nobody wants the step any more. What changes something ends all the same; what only
+    /// waits needn't.
+    pub cancelled: &'a dyn Fn() -> bool,
 }
 
 /// Why a step failed.
@@ -132,6 +135,9 @@ pub enum StepError {
     /// Gates failed.
     #[error("{0}")]
     Gates(String),
+    /// Gates said neither yes nor no, or weren't waited for.
+    #[error("{0}")]
+    Inconclusive(String),
     /// After the step the resource isn't as the step should have made it.
     #[error("{resource} was changed, but then read back otherwise: {found}")]
     NotAsWritten {

@@ -8,12 +8,13 @@ use super::link::Link;
 use super::restart::Service;
 use super::run::Task;
 use super::sync::{Directory, File, Release};
+use super::verify::GatesKind;
 
 /// Every kind that this program knows.
 #[must_use]
 pub fn registry() -> &'static [&'static dyn Kind] {
     &[
-        &Release, &File, &Directory, &Link, &Task, &Backups, &Service,
+        &Release, &File, &Directory, &Link, &Task, &Backups, &Service, &GatesKind,
     ]
 }
 
@@ -24,4 +25,30 @@ pub fn kind_of(resource: &ResourceKind) -> Option<&'static dyn Kind> {
         .iter()
         .copied()
         .find(|kind| kind.resource() == *resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_word_and_each_resource_has_one_kind() {
+        let mut words = BTreeSet::new();
+        let mut resources = BTreeSet::new();
+        for kind in registry() {
+            assert!(resources.insert(kind.resource()), "{}", kind.resource());
+            for word in kind.words() {
+                assert!(words.insert(word.word), "{}", word.word);
+            }
+        }
+        let words: Vec<_> = words.into_iter().collect();
+        assert_eq!(
+            words,
+            [
+                "backup", "file", "render", "service", "shared", "task", "verify"
+            ]
+        );
+    }
 }

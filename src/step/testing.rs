@@ -65,6 +65,7 @@ impl Bench {
             run: &self.run,
             owner: &self.owner,
             content: &Nothing,
+            cancelled: &|| false,
         })
     }
 

@@ -2,20 +2,12 @@
 
 use crate::config::Word;
 
-use super::{backup, restart, run, sync, verify};
+use super::registry::registry;
 
 /// Every word that an app's body may have beside the app's own settings.
 #[must_use]
 pub fn words() -> Vec<Word> {
-    vec![
-        sync::declare::SHARED,
-        sync::declare::RENDER,
-        sync::declare::FILE,
-        run::declare::TASK,
-        backup::declare::BACKUP,
-        restart::declare::SERVICE,
-        verify::declare::VERIFY,
-    ]
+    registry().iter().flat_map(|kind| kind.words()).collect()
 }
 
 #[cfg(test)]

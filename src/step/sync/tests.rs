@@ -69,6 +69,7 @@ impl Bench {
             run: &self.run,
             owner: &self.owner,
             content: &store,
+            cancelled: &|| false,
         })
     }
 

@@ -1,6 +1,7 @@
 //! What `verify` wants: gates, rendered for one host.
 
 use crate::config::{Declaration, Problem, TemplatedValue};
+use crate::host::Manager;
 use crate::model::gate::{ErrorRate, HttpGate};
 use crate::model::{Action, Gate, GateKind, Gates, Label, Resource, ResourceKind, StepKind};
 use crate::step::attendant::{Attendant, Turn};
@@ -57,6 +58,10 @@ fn rendered(
         GateDeclaration::Process(service) => {
             let kind = GateKind::Process {
                 unit: service.unit(),
+                process_directory: match desired.site.manager {
+                    Manager::Systemd => None,
+                    Manager::Process { directory } => Some(directory.clone()),
+                },
             };
             Gate {
                 name: format!("process {service}"),

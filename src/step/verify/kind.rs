@@ -1,0 +1,156 @@
+//! An app's gates, as the step that waits for them after everything else.
+//!
+//! They are never part of a state: nothing is compared, and an act of reading has nothing to undo.
+
+use crate::config::{Declaration, Word};
+use crate::host::{HostError, HostErrorKind, WriteHost};
+use crate::model::{
+    GateKind, GateResult, Gates, Reason, Resource, ResourceId, ResourceKind, Step, StepKind, Thing,
+    Value, Verdict,
+};
+use crate::step::desired::Desired;
+use crate::step::kind::{
+    Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
+};
+use crate::step::tail::{LINES, tail};
+
+use super::pace::RealPace;
+use super::process::unit;
+use super::settle::{Settling, settle};
+use super::{declare, desire};
+
+/// The gates of apps.
+pub struct GatesKind;
+
+impl Kind for GatesKind {
+    fn resource(&self) -> ResourceKind {
+        desire::GATES
+    }
+
+    fn step(&self) -> StepKind {
+        StepKind::VERIFY
+    }
+
+    fn words(&self) -> Vec<Word> {
+        vec![declare::VERIFY]
+    }
+
+    fn desire(&self, declaration: &Declaration, desired: &mut Desired<'_>) {
+        desire::desire(declaration, desired);
+    }
+
+    fn makes(&self, _it: Named<'_>) -> Vec<Thing> {
+        Vec::new()
+    }
+
+    fn uses(&self, _it: Named<'_>) -> Vec<Thing> {
+        Vec::new()
+    }
+
+    fn parts(&self, _change: Change<'_>, _reasons: &[Reason], _disturbed: bool) -> Vec<Part> {
+        Vec::new()
+    }
+
+    fn is_inert(&self, _change: Change<'_>) -> bool {
+        false
+    }
+
+    fn observe(
+        &self,
+        _context: &ObserveContext<'_>,
+        _id: &ResourceId,
+        _wanted: Option<&Resource>,
+    ) -> Result<Observed, HostError> {
+        Ok(Observed::default())
+    }
+
+    fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
+        let gates = gates(step)?;
+        let settling = Settling {
+            host: context.host,
+            pace: &RealPace::new(),
+            cancelled: context.cancelled,
+            told: &|_| {},
+        };
+        let results = settle(&settling, &gates);
+        let failed = results
+            .iter()
+            .any(|result| result.verdict == Verdict::Failed);
+        if results
+            .iter()
+            .all(|result| result.verdict == Verdict::Passed)
+        {
+            return Ok(());
+        }
+        let words = in_words(&results);
+        Err(if failed && !(context.cancelled)() {
+            StepError::Gates(format!("{words}{}", logs(context.host, &gates, &results)))
+        } else {
+            StepError::Inconclusive(words)
+        })
+    }
+}
+
+/// The gates that a step is to read.
+fn gates(step: &Step) -> Result<Gates, HostError> {
+    let settings = step.to.as_ref().map(|to| &to.settings);
+    let text = settings
+        .and_then(|settings| settings.get("gates"))
+        .and_then(Value::as_text)
+        .unwrap_or_default();
+    serde_json::from_str(text).map_err(|error| HostError {
+        doing: "understand".to_owned(),
+        path: step.resource.to_string(),
+        kind: HostErrorKind::Other(error.to_string()),
+    })
+}
+
+/// What doesn't pass, a line each.
+fn in_words(results: &[GateResult]) -> String {
+    let mut open: Vec<&GateResult> = results
+        .iter()
+        .filter(|result| result.verdict != Verdict::Passed)
+        .collect();
+    if open.iter().any(|result| result.verdict == Verdict::Failed) {
+        open.retain(|result| result.verdict == Verdict::Failed);
+    }
+    let lines: Vec<String> = open
+        .into_iter()
+        .map(|result| format!("{}: {}", result.gate, result.detail))
+        .collect();
+    lines.join("\n")
+}
+
+/// The last lines of the logs of the services whose gates failed; where none did, of all that have
+/// gates: what another gate found wrong is most likely told there.
+fn logs(host: &dyn WriteHost, gates: &Gates, results: &[GateResult]) -> String {
+    let services = gates
+        .gates
+        .iter()
+        .zip(results)
+        .filter_map(|(gate, result)| {
+            let GateKind::Process {
+                unit: name,
+                process_directory,
+            } = &gate.kind
+            else {
+                return None;
+            };
+            let unit = unit(name, process_directory.as_deref());
+            Some((unit, result.verdict == Verdict::Failed))
+        });
+    let services: Vec<_> = services.collect();
+    let any = services.iter().any(|(_, failed)| *failed);
+    services
+        .iter()
+        .filter(|(_, failed)| *failed || !any)
+        .map(|(unit, _)| {
+            let lines = host.service_log(unit, LINES);
+            let tail = tail(lines.iter().map(String::as_str));
+            if tail.is_empty() {
+                return tail;
+            }
+            format!("\nthe log of {} ends:{tail}", unit.name)
+        })
+        .collect()
+}
