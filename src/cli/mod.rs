@@ -31,7 +31,6 @@ mod recording;
 mod remove;
 mod restoring;
 mod rollback;
-
 mod settling;
 mod show;
 mod status;
@@ -138,6 +137,5 @@ async fn dispatch(session: &Session, command: Command) -> Result<Exit, CommandEr
         Command::Completions(shell) => completions::run(&shell),
         Command::Man => man::run(),
         Command::Helper(helper) => helper::run(&helper),
-        _ => Ok(Exit::ERROR),
     }
 }
