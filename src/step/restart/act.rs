@@ -45,6 +45,22 @@ pub(super) fn take(host: &dyn WriteHost, step: &Step) -> Result<(), StepError> {
     }
 }
 
+/// Has the manager read again what it remembers of a service that no longer runs, once the run is
+/// settled: its unit was put back, or removed, after its last act. Of what runs a new definition is a
+/// difference, and is left to be seen.
+pub(super) fn settle(host: &dyn WriteHost, step: &Step) -> Result<(), HostError> {
+    let settings = ServiceSettings::of(&step.resource, step.to.as_ref().or(step.from.as_ref()));
+    let found = host.service(&settings.unit)?;
+    if settings.external || found.activity != Activity::Inactive || !found.needs_daemon_reload {
+        return Ok(());
+    }
+    host.manage(
+        &settings.unit,
+        &ServiceAct::DaemonReload,
+        settings.start_timeout,
+    )
+}
+
 struct Acts<'a> {
     host: &'a dyn WriteHost,
     settings: &'a ServiceSettings,
@@ -184,10 +200,10 @@ impl Acts<'_> {
     }
 }
 
-/// Whether it runs now, rather than waiting for an automatic restart. A unit that did its work and
-/// stays active has no process (systemd.service(5), `RemainAfterExit=`).
+/// Whether it runs now, rather than waiting for an automatic restart. Not every unit that is up has
+/// a main process (systemd.service(5), `RemainAfterExit=`, `Type=forking` without `PIDFile=`).
 fn is_up(status: &ServiceStatus) -> bool {
-    is_active(status) && (status.main_process.is_some() || status.words.contains("(exited)"))
+    is_active(status) && (status.main_process.is_some() || !status.words.contains("auto-restart"))
 }
 
 fn is_older(status: &ServiceStatus, begun: &Moment) -> bool {

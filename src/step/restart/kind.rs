@@ -138,6 +138,10 @@ impl Kind for Service {
     fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
         act::take(context.host, step)
     }
+
+    fn sweep(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
+        Ok(act::settle(context.host, step)?)
+    }
 }
 
 fn settings(it: Named<'_>) -> ServiceSettings {

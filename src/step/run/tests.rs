@@ -165,7 +165,8 @@ fn what_is_built_holds_the_output_and_not_the_inputs_and_is_kept_when_it_goes() 
 fn a_build_that_fails_leaves_nothing_and_says_why() {
     let bench = Bench::new();
     let (id, wanted) = built();
-    let cases: [(&str, fn(&mut View<'_>) -> Result<(), String>); 3] = [
+    type Act = fn(&mut View<'_>) -> Result<(), String>;
+    let cases: [(&str, Act); 3] = [
         ("task \"venv\" exited with 1\n  no such package", |_| {
             Err("no such package\n".to_owned())
         }),
