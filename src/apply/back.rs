@@ -99,7 +99,7 @@ pub fn go_back(
         site,
         journal,
         back,
-        known: told.known(),
+        known: told.known_back(),
         told,
         returned: Returned::default(),
         apart: BTreeSet::new(),

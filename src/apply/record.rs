@@ -251,6 +251,15 @@ impl Told {
         all.resources.into_iter().collect()
     }
 
+    /// The same for the way back, where everything is used as it was before the run: a link that was
+    /// to lead elsewhere leads where it led.
+    #[must_use]
+    pub fn known_back(&self) -> Vec<(ResourceId, Resource)> {
+        let mut all: BTreeMap<_, _> = self.known().into_iter().collect();
+        all.extend(self.opened.before.resources.clone());
+        all.into_iter().collect()
+    }
+
     /// The step that makes the app's root, where the run makes it.
     #[must_use]
     pub fn root_step(&self) -> Option<&Step> {

@@ -2,5 +2,6 @@
 
 mod back;
 mod journal;
+mod real;
 mod take;
 pub(crate) mod toy;
