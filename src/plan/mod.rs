@@ -59,9 +59,9 @@ pub enum PlanError {
         /// The thing.
         thing: Thing,
         /// The one.
-        one: ResourceId,
+        one: Box<ResourceId>,
         /// The other.
-        other: ResourceId,
+        other: Box<ResourceId>,
     },
     /// Steps wait for each other.
     #[error("these steps wait for each other: {}", .steps.iter().map(|id| id.0.as_str()).collect::<Vec<_>>().join(", "))]

@@ -24,7 +24,7 @@ impl<'a> Relations<'a> {
             resources.insert(id, (resource, kind));
             for thing in kind.makes(Named { id, resource }) {
                 if let Some(other) = makers.insert((&id.host, thing.clone()), id) {
-                    let (one, other) = (other.clone(), id.clone());
+                    let (one, other) = (Box::new(other.clone()), Box::new(id.clone()));
                     return Err(PlanError::TwoClaims { thing, one, other });
                 }
             }
