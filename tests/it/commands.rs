@@ -101,7 +101,7 @@ fn completions_and_the_manual_know_every_command() {
     let page = rosey.run(&["man"]).exits(0).stdout;
     assert!(page.contains(".TH rosey 1"), "{page}");
     for command in ["init", "apply", "release-hold", "unlock", "man"] {
-        let heading = format!(".SS {}", command);
+        let heading = format!(".SS {command}");
         assert!(page.contains(&heading), "{heading} is not in {page}");
     }
     assert!(!page.contains(".SS helper"), "{page}");
@@ -134,10 +134,13 @@ fn a_first_environment_is_right_as_it_is_and_never_written_over() {
     );
 }
 
+/// A name, the files of a project, and what is expected of it.
+type Kind<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 #[test]
 fn a_first_environment_is_right_for_whatever_is_there() {
     let package = r#"{"main": "x.js", "dependencies": {"left-pad": "1"}}"#;
-    let kinds: [(&str, &[(&str, &str)], &str); 4] = [
+    let kinds: [Kind; 4] = [
         (
             "my bot",
             &[("server.py", ""), ("VERSION", "2.1\n")],
