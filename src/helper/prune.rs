@@ -51,6 +51,7 @@ impl Session<'_> {
         }
         removed += self.prune_backups(&app, backups)?;
         removed += self.prune_content(&app, &ledger)?;
+        removed += crate::step::run::prune_unused(self.host, &app.places)?;
         Ok(Reply::Pruned {
             count: removed.count,
             bytes: removed.bytes,

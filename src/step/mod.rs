@@ -7,6 +7,8 @@ pub mod backup;
 pub mod desired;
 pub mod kind;
 pub mod link;
+#[cfg(test)]
+mod local_tests;
 pub mod registry;
 pub mod restart;
 pub mod run;

@@ -19,3 +19,4 @@ mod stamp;
 mod tests;
 
 pub use kind::Task;
+pub use stamp::prune_unused;

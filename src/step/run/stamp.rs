@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::content::{make_own, own_owner};
+use crate::content::{Removed, make_own, own_owner, remove_tree};
 use crate::host::{HostError, HostErrorKind, ReadHost, WriteHost};
 use crate::model::{Attributes, Places, RunId};
 
@@ -78,6 +78,28 @@ fn directory(places: &Places) -> PathBuf {
 pub(super) fn cache_path(places: &Places, built: &Path) -> PathBuf {
     let name = built.file_name().unwrap_or_default().to_string_lossy();
     places.objects().join(format!("{CACHED}{name}"))
+}
+
+/// Removes what was built once and nobody uses: it was kept only in case that it comes back soon.
+///
+/// # Errors
+/// When something can't be removed; the rest stays for the next time.
+pub fn prune_unused(host: &dyn WriteHost, places: &Places) -> Result<Removed, HostError> {
+    let objects = places.objects();
+    let names = match host.list(&objects) {
+        Ok(names) => names,
+        Err(error) if error.kind == HostErrorKind::NotFound => return Ok(Removed::default()),
+        Err(error) => return Err(error),
+    };
+    let mut removed = Removed::default();
+    for name in names {
+        let path = objects.join(&name);
+        // A process that was started from it may still run.
+        if name.to_string_lossy().starts_with(CACHED) && host.processes_in(&path)?.is_empty() {
+            removed += remove_tree(host, &path)?;
+        }
+    }
+    Ok(removed)
 }
 
 /// Reads a stamp; none when there is none.

@@ -159,6 +159,11 @@ fn what_is_built_holds_the_output_and_not_the_inputs_and_is_kept_when_it_goes() 
     host.on_command(|_, _| panic!("BUG: it is kept and not built again"));
     bring(&bench, &host, (&id, &wanted), Some(&wanted)).unwrap();
     assert_eq!(host.snapshot(&[BUILT]), whole);
+
+    bring(&bench, &host, (&id, &wanted), None).unwrap();
+    let removed = super::prune_unused(&host, &bench.places).unwrap();
+    assert_eq!(removed.count, 6);
+    assert_eq!(super::prune_unused(&host, &bench.places).unwrap().count, 0);
 }
 
 #[test]
