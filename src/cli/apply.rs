@@ -27,6 +27,7 @@ pub(super) async fn run(
         Err(error) => return Err(talk.refuse(error).await),
     };
     let changes = !planned.prospect.plan.is_empty();
+    let first = first_of(&planned);
     let outcome = if changes {
         execute(session, &arguments, &talk, planned).await
     } else {
@@ -39,10 +40,36 @@ pub(super) async fn run(
         }
     };
     let exit = talk.end(&outcome).await;
+    if let (OutcomeKind::Applied, Some(environment), false) =
+        (outcome.outcome, first, arguments.json)
+    {
+        anstream::eprintln!("{}", next_steps(&environment));
+    }
     if exit == Exit::DONE && changes && arguments.detailed_exitcode {
         return Ok(Exit::DIFFERENCES);
     }
     Ok(exit)
+}
+
+/// The environment, where nothing was ever applied of it yet.
+fn first_of(planned: &Planned) -> Option<String> {
+    let mut members = planned.declaration.survey.members.values();
+    let never =
+        |ledger: &crate::model::Ledger| ledger.generations.iter().all(|it| it.release.is_none());
+    let first = members.all(|app| app.ledger.as_ref().is_none_or(never));
+    first.then(|| planned.deployment.project.environment.name.to_string())
+}
+
+/// What to try after a first apply.
+fn next_steps(environment: &str) -> String {
+    format!(
+        "\nWhat to try next:\n  \
+         change a file of the source, then    rosey apply {environment}\n  \
+         break it, and see it go back         (a gate that fails, a service that exits)\n  \
+         change a file on the server, then    rosey drift {environment}, and with --heal\n  \
+         go back                              rosey rollback {environment}\n  \
+         take it all away                     rosey remove {environment}"
+    )
 }
 
 /// Plans, and finds out whether the plan may be applied.

@@ -20,6 +20,7 @@ use super::exit::Exit;
 /// Content for a way to an earlier state, and where each host gets what it lacks.
 pub(super) struct Healing {
     content: Arc<DeclaredContent>,
+    needs: BTreeMap<Member, Need>,
     supplies: Supplies,
 }
 
@@ -42,7 +43,7 @@ impl Healing {
         };
         let content =
             declaration.map_or_else(|_| Arc::new(none()), |declaration| declaration.content);
-        let needs = needs(deployment, prospect);
+        let needs = needs(deployment, prospect).await?;
         let here = |member: &Member, digest: &Digest| has(&content, member, digest);
         let supplies = supplies(&deployment.fleet, &needs, here)
             .await
@@ -56,7 +57,11 @@ impl Healing {
             return Err(CommandError::new(Exit::BLOCKED, lines.join("\nrosey: "))
                 .hint("check out the source that was deployed, or apply what is declared now"));
         }
-        Ok(Self { content, supplies })
+        Ok(Self {
+            content,
+            needs,
+            supplies,
+        })
     }
 
     /// The content from the controller, and in the run where the rest comes from.
@@ -66,19 +71,28 @@ impl Healing {
                 part.elsewhere = elsewhere;
             }
         }
+        for (member, need) in self.needs {
+            if let Some(part) = run.parts.get_mut(&member) {
+                part.manifests.extend(need.manifests);
+            }
+        }
         self.content
     }
 }
 
 /// What each member's steps need: by convention the attributes `content` and `tree` of resources.
-fn needs(deployment: &Deployment, prospect: &Prospect) -> BTreeMap<Member, Need> {
+async fn needs(
+    deployment: &Deployment,
+    prospect: &Prospect,
+) -> Result<BTreeMap<Member, Need>, CommandError> {
+    let mut trees: BTreeMap<Member, BTreeSet<String>> = BTreeMap::new();
     let mut needs: BTreeMap<Member, Need> = BTreeMap::new();
     for step in &prospect.plan.steps {
         let member = Member::new(&step.resource.host, &step.resource.app);
         let Some(address) = deployment.addresses.get(&member) else {
             continue;
         };
-        let need = needs.entry(member).or_insert_with(|| Need {
+        let need = needs.entry(member.clone()).or_insert_with(|| Need {
             address: address.clone(),
             manifests: BTreeMap::new(),
             contents: BTreeMap::new(),
@@ -87,8 +101,20 @@ fn needs(deployment: &Deployment, prospect: &Prospect) -> BTreeMap<Member, Need>
         if let Some(digest) = text("content").and_then(|digest| digest.parse().ok()) {
             need.contents.insert(digest, step.resource.name.clone());
         }
+        if let Some(tree) = text("tree") {
+            trees.entry(member).or_default().insert(tree.to_owned());
+        }
     }
-    needs
+    // The controller never saw these trees, or no longer has them: their host knows what they are.
+    for (member, trees) in trees {
+        let connection = deployment.fleet.get(&member.host);
+        let (Some(connection), Some(need)) = (connection, needs.get_mut(&member)) else {
+            continue;
+        };
+        let manifests = connection.manifests(need.address.clone(), trees).await;
+        need.manifests = manifests.map_err(|error| asking(&[error]))?;
+    }
+    Ok(needs)
 }
 
 /// Whether the controller has some content.

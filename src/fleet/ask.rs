@@ -292,6 +292,24 @@ impl Connection {
         }
     }
 
+    /// What trees consist of, as far as the host knows it.
+    ///
+    /// # Errors
+    /// When it refuses or is out of reach.
+    pub async fn manifests(
+        &self,
+        app: AppAddress,
+        trees: BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Manifest>, AskError> {
+        match self
+            .answer(Request::Manifests { app, trees }, nothing())
+            .await?
+        {
+            Reply::Manifests(manifests) => Ok(manifests),
+            _ => Err(self.unexpected("what trees consist of")),
+        }
+    }
+
     /// Which content is nowhere on the host.
     ///
     /// # Errors

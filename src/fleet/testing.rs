@@ -492,6 +492,7 @@ impl FakeHost {
                     baseline: vec![gate(false)],
                 })
             }
+            Request::Manifests { .. } => done(Reply::Manifests(BTreeMap::new())),
             Request::Lacking { digests, .. } => done(Reply::Lacking(
                 digests.difference(&self.has).copied().collect(),
             )),

@@ -6,11 +6,25 @@ use std::io::{self, Read, Write};
 use super::link::{Heard, Inbox, Out};
 use super::protocol::{AppAddress, Message, PACK_CREDIT, PACK_FRAME, Refusal, RefusalKind, Reply};
 use super::refuse::refusal;
-use super::session::{Answer, Session};
+use super::session::{Answer, Session, manifest};
 use crate::content::{Content, Manifest, PackError, PackWriter, Store, receive_pack};
 use crate::model::Digest;
 
 impl Session<'_> {
+    pub(super) fn known_manifests(
+        &mut self,
+        address: &AppAddress,
+        trees: BTreeSet<String>,
+    ) -> Answer {
+        let app = self.app(address)?;
+        let known = trees.into_iter().filter_map(|tree| {
+            let host = self.host.as_read();
+            let manifest = manifest(host, &app.places, &self.manifests, &tree)?;
+            Some((tree, manifest))
+        });
+        Ok(Reply::Manifests(known.collect()))
+    }
+
     pub(super) fn lacking(
         &mut self,
         address: &AppAddress,

@@ -142,6 +142,13 @@ pub enum Request {
     },
     /// Opens the journal of a run for an app. The lock is held.
     Begin(Box<Begin>),
+    /// What trees consist of that were received here once; those that aren't known any more are left out.
+    Manifests {
+        /// The app.
+        app: AppAddress,
+        /// The digests of the trees.
+        trees: BTreeSet<String>,
+    },
     /// Which content is nowhere on the host. Makes known the manifests on the way.
     Lacking {
         /// The app.
@@ -351,6 +358,8 @@ pub enum Reply {
         /// The gates of the generation that stands, read once.
         baseline: Vec<GateResult>,
     },
+    /// To `Manifests`.
+    Manifests(BTreeMap<String, Manifest>),
     /// To `Lacking`.
     Lacking(BTreeSet<Digest>),
     /// To `Supply`, after the pack.

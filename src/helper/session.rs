@@ -153,6 +153,7 @@ impl<'h> Session<'h> {
             } => self.lock(&run, &apps, &author, &command),
             Request::Settle { app } => self.settle(id, &app),
             Request::Begin(begin) => self.begin(id, *begin),
+            Request::Manifests { app, trees } => self.known_manifests(&app, trees),
             Request::Lacking {
                 app,
                 manifests,

@@ -329,7 +329,7 @@ find "$d" -name "helper-*.part-*" -mmin +60 -exec rm -f {{}} + 2>/dev/null
 chmod 0755 "$t" || fail write
 s=$("$t" helper --digest </dev/null 2>/dev/null)
 case $? in 0) ;; 126) fail exec;; *) fail broken;; esac
-[ -z "$s" ] || [ "$s" = {digest} ] || fail digest
+[ "$s" = {digest} ] || fail digest
 sync "$t" 2>/dev/null
 mv -f "$t" "$f" || fail rename
 echo "{MARK}stored""#,
