@@ -9,6 +9,7 @@ pub mod kind;
 pub mod link;
 #[cfg(test)]
 mod local_tests;
+pub mod prune;
 pub mod registry;
 pub mod restart;
 pub mod run;

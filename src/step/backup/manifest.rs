@@ -31,6 +31,14 @@ pub(super) struct Item {
     pub stored: Option<String>,
 }
 
+/// Whether a backup was taken to its end.
+///
+/// # Errors
+/// When it can't be known.
+pub(in crate::step) fn is_whole(host: &dyn ReadHost, backup: &Path) -> Result<bool, HostError> {
+    Ok(host.entry(&backup.join(MANIFEST))?.is_some())
+}
+
 impl BackupManifest {
     /// The manifest of these items.
     pub fn new(items: Vec<Item>) -> Self {

@@ -13,3 +13,4 @@ mod restore;
 mod tests;
 
 pub use kind::{Backups, FROM};
+pub(super) use manifest::is_whole;
