@@ -38,11 +38,15 @@ struct Target {
 
 /// Asks, and waits for the whole answer.
 pub(super) fn get(request: &HttpRequest) -> Result<HttpAnswer, ProbeError> {
+    get_trusting(request, trusted)
+}
+
+fn get_trusting(
+    request: &HttpRequest,
+    trusted: impl FnOnce() -> Result<RootCertStore, ProbeError>,
+) -> Result<HttpAnswer, ProbeError> {
     let target = Target::of(&request.url)?;
-    let roots = match target.encrypted {
-        true => Some(trusted()?),
-        false => None,
-    };
+    let roots = target.encrypted.then(trusted).transpose()?;
     let unable = |error: std::io::Error| ProbeError::Unable(format!("can't ask: {error}"));
     let deadline = Instant::now() + request.timeout;
     // The caller may be inside a runtime of its own, where no other may be waited for.

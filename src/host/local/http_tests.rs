@@ -2,6 +2,10 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread::JoinHandle;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
 use super::*;
 
 /// Serves one connection: reads a request's head, writes some bytes, and closes.
@@ -138,5 +142,72 @@ fn what_is_no_address_is_not_asked() {
             matches!(said, Err(ProbeError::Unable(_))),
             "{url}: {said:?}"
         );
+    }
+}
+
+/// Serves one encrypted connection as `localhost`, with a key that guards nothing else; gives what went wrong on its side.
+fn serve_encrypted(answer: &'static str) -> (u16, JoinHandle<std::io::Result<()>>) {
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("testing/localhost.pem"));
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("testing/localhost.key"));
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.unwrap()], key.unwrap())
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = std::thread::spawn(move || {
+        let (stream, _) = listener.accept()?;
+        let connection = ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = StreamOwned::new(connection, stream);
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? == 1 {
+            head.push(byte[0]);
+        }
+        stream.write_all(answer.as_bytes())?;
+        stream.conn.send_close_notify();
+        stream.flush()
+    });
+    (port, serving)
+}
+
+fn authority() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(include_bytes!("testing/authority.pem"));
+    roots.add(authority.unwrap()).unwrap();
+    roots
+}
+
+fn ask_encrypted(host: &str, port: u16, roots: RootCertStore) -> Result<HttpAnswer, ProbeError> {
+    let request = HttpRequest {
+        url: format!("https://{host}:{port}/"),
+        timeout: Duration::from_secs(20),
+    };
+    get_trusting(&request, || Ok(roots))
+}
+
+#[test]
+fn an_encrypted_answer_is_read_from_who_is_trusted() {
+    let (port, serving) = serve_encrypted("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let answer = ask_encrypted("localhost", port, authority()).unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"ok"[..]));
+    serving.join().unwrap().unwrap();
+}
+
+#[test]
+fn who_is_not_trusted_is_not_asked() {
+    // Another name than the one that is certified; and nobody who certifies.
+    for (host, roots) in [
+        ("127.0.0.1", authority()),
+        ("localhost", RootCertStore::empty()),
+    ] {
+        let (port, serving) = serve_encrypted("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        let refused = ask_encrypted(host, port, roots).unwrap_err();
+        let words = format!("no encrypted connection to {host}:{port}: invalid peer certificate");
+        assert!(matches!(refused, ProbeError::Connection(_)), "{refused:?}");
+        assert!(refused.to_string().starts_with(&words), "{refused}");
+        assert!(serving.join().unwrap().is_err());
     }
 }
