@@ -2,13 +2,12 @@
 
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
-use crate::model::{Action, Generation, Label, ResourceId, StepKind, Thing};
+use crate::model::{Action, Generation, Label, Ledger, ResourceId, RunId, StepKind, Thing};
 use crate::plan::{Attendant, Turn};
 use crate::step::backup::{FROM, desire::BACKUP};
 
 use super::error::CommandError;
 use super::exit::Exit;
-use super::rollback::backup_after;
 
 /// The attendant that puts the data back as it was when the target was left, while the service is stopped.
 ///
@@ -43,4 +42,13 @@ pub(super) fn attendants(
         turn: Turn::Quiet,
         disturbs: vec![Thing::Turn(member.app.to_string())],
     }])
+}
+
+/// The backup that a target's data is in, by its run.
+fn backup_after(ledger: &Ledger, target: &Generation) -> Option<RunId> {
+    let next = ledger
+        .generations
+        .iter()
+        .find(|it| it.number > target.number)?;
+    next.run.clone()
 }

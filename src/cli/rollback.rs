@@ -9,7 +9,7 @@ use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Survey, Wanted};
 use crate::fleet::target::{Leaving, Milestone, Past};
-use crate::model::{AppName, Gates, Generation, HostName, Ledger, Outcome, OutcomeKind, RunId};
+use crate::model::{AppName, Gates, HostName, Ledger, Outcome, OutcomeKind, RunId};
 use crate::report::table::table;
 use crate::report::{PlanView, plan_text};
 
@@ -287,13 +287,4 @@ async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit
     let head = ["app", "generation", "version", "release", "when", ""];
     print_line(table(&head, rows.collect()).trim_end());
     Ok(Exit::DONE)
-}
-
-/// The backup that a target's data is in, by its run.
-pub(super) fn backup_after(ledger: &Ledger, target: &Generation) -> Option<RunId> {
-    let next = ledger
-        .generations
-        .iter()
-        .find(|it| it.number > target.number)?;
-    next.run.clone()
 }

@@ -15,8 +15,7 @@ const PAGES: i32 = 4096;
 
 /// Copies a database into an empty file and checks the copy; the error is in SQLite's words.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<(), String> {
-    copy_whole(from, to).map_err(|error| error.to_string())?;
-    let wrong = check(to).map_err(|error| error.to_string())?;
+    let wrong = copy_and_check(from, to).map_err(|error| error.to_string())?;
     if wrong == ["ok"] {
         Ok(())
     } else {
@@ -24,20 +23,16 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), String> {
     }
 }
 
-fn copy_whole(from: &Path, to: &Path) -> rusqlite::Result<()> {
+fn copy_and_check(from: &Path, to: &Path) -> rusqlite::Result<Vec<String>> {
     // A link in its place could lead root elsewhere. Without the right to write, a database in WAL
     // mode can't be read while nobody else has it open.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let source = Connection::open_with_flags(from, flags)?;
     source.busy_timeout(BUSY)?;
     let mut copy = Connection::open_with_flags(to, flags)?;
-    let backup = Backup::new(&source, &mut copy)?;
-    backup.run_to_completion(PAGES, Duration::ZERO, None)
-}
-
-fn check(path: &Path) -> rusqlite::Result<Vec<String>> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let copy = Connection::open_with_flags(path, flags)?;
+    Backup::new(&source, &mut copy)?.run_to_completion(PAGES, Duration::ZERO, None)?;
+    // By the same connection: another one that may only read would leave a `-wal` beside the copy.
     let mut statement = copy.prepare("PRAGMA quick_check")?;
-    statement.query_map([], |row| row.get(0))?.collect()
+    let words = statement.query_map([], |row| row.get(0))?;
+    words.collect()
 }

@@ -68,6 +68,14 @@ fn data_is_put_back_as_it_was_and_later_data_that_is_not_covered_stays() {
             .setting("paths", vec![text(&data.join("quotes"))])
     };
     act(&root, Action::Take, "run-1", with()).unwrap();
+    let kept: Vec<_> = std::fs::read_dir(root.join(".rosey/backups/run-1"))
+        .unwrap()
+        .collect();
+    assert_eq!(
+        kept.len(),
+        3,
+        "the database, the directory and the manifest: {kept:?}"
+    );
     // Twice is once.
     act(&root, Action::Take, "run-1", with()).unwrap();
 
