@@ -19,3 +19,4 @@ mod examples;
 mod lab;
 mod snapshot;
 mod ssh;
+mod structure;
