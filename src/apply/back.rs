@@ -365,7 +365,7 @@ impl Return<'_> {
             }
             let wanted = target.get(&id);
             let read = self.site.kind(&id).and_then(|kind| {
-                let found = self.observe(&id, self.told.opened.before.get(&id))?;
+                let found = self.observe(&id, self.reads_as(&id).as_ref())?;
                 let same = is_same(kind, &id, found.as_ref(), wanted);
                 Ok((!same && !stays(self.site, &id, wanted))
                     .then(|| in_words(kind, &id, found.as_ref(), wanted)))
@@ -384,6 +384,19 @@ impl Return<'_> {
                 }
             }
         }
+    }
+
+    /// How a resource is to be read: as it was before the run; one that wasn't there by the settings
+    /// of the run, which say whose it is (the manager that a service is asked of).
+    fn reads_as(&self, id: &ResourceId) -> Option<Resource> {
+        if let Some(before) = self.told.opened.before.get(id) {
+            return Some(before.clone());
+        }
+        let known = self.known.iter().find(|(known, _)| known == id);
+        known.map(|(_, resource)| Resource {
+            settings: resource.settings.clone(),
+            ..Resource::new()
+        })
     }
 
     fn finish(mut self) -> Result<Returned, JournalError> {

@@ -15,7 +15,7 @@ use super::freeze::refuse_frozen;
 use super::plan::{Planned, body, plan, versions, view};
 use super::project::Project;
 use super::surroundings::Surroundings;
-use super::{Session, gate, settling};
+use super::{Session, gate, settling, waiting};
 
 pub(super) async fn run(
     session: &Session,
@@ -97,6 +97,11 @@ async fn prepare(
     }
     let version = arguments.version.as_deref();
     let mut planned = plan(session, project, &choice, version).await?;
+    let survey = &planned.declaration.survey;
+    if waiting::until_free(&planned.deployment, survey, arguments.wait, talk).await? {
+        // What was planned on is no more: the run that was waited for has changed it.
+        planned = plan(session, planned.deployment.project, &choice, version).await?;
+    }
     if settling::settle(
         session,
         &planned.deployment,

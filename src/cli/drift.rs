@@ -125,7 +125,8 @@ async fn heal(
             .as_ref()?
             .current()?
             .clone();
-        let parent = Some(current.number);
+        // What is healed is the generation that stands: going back goes further back than that.
+        let parent = current.parent;
         let toward = Toward::Earlier {
             target: Box::new(current),
             parent,

@@ -57,7 +57,7 @@ pub(super) async fn mark(
 /// Somebody else holds a lock.
 pub(super) fn busy(host: &str, holder: &crate::helper::protocol::Holder) -> CommandError {
     let message = format!(
-        "{host}: {} is busy: {} by {} since {} (run {})",
+        "{} on {host} is busy: {} by {} since {} (run {})",
         holder.app, holder.command, holder.author.user, holder.since, holder.run
     );
     CommandError::new(Exit::LOCKED, message).hint(format!(

@@ -39,6 +39,7 @@ mod trust;
 mod unfreeze;
 mod unlock;
 mod verify;
+mod waiting;
 
 use std::process::ExitCode;
 

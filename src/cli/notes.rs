@@ -51,12 +51,6 @@ impl Deployment {
             if let Some(notice) = ledger.and_then(|ledger| ledger.notice.clone()) {
                 note(notice, None);
             }
-            for hold in ledger.into_iter().flat_map(|ledger| &ledger.holds) {
-                note(
-                    format!("{} is held since {}: {}", hold.release, hold.at, hold.why),
-                    None,
-                );
-            }
         }
         for app in self.mixed(survey) {
             let hosts = survey.members.keys().filter(|member| member.app == app);
@@ -68,7 +62,6 @@ impl Deployment {
                 remedy: Some(format!("rosey apply {}", environment.name)),
             }));
         }
-        notes.extend(self.undeclared(survey));
         notes.extend(self.skewed());
         notes
     }
@@ -93,7 +86,7 @@ impl Deployment {
     }
 
     /// Apps of this environment that are on a host and declared for it no more.
-    fn undeclared(&self, survey: &Survey) -> Vec<Finding> {
+    pub fn undeclared(&self, survey: &Survey) -> Vec<Finding> {
         let environment = &self.project.environment;
         let mut notes = Vec::new();
         for (host, entries) in &survey.registry {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::Prospect;
-use crate::model::{Digest, FindingClass};
+use crate::model::{Digest, Finding, FindingClass};
 use crate::plan::saved::{Body, SavedMember, SavedPlan};
 use crate::report::{PlanView, plan_document, plan_text};
 
@@ -100,11 +100,43 @@ pub(super) async fn plan(
     prospect
         .findings
         .extend(deployment.notes(&declaration.survey));
+    let held = held(&declaration)
+        .into_iter()
+        .filter(|_| !prospect.plan.is_empty());
+    prospect.findings.extend(held.collect::<Vec<_>>());
     Ok(Planned {
         deployment,
         declaration,
         prospect,
     })
+}
+
+/// What an apply would refuse because a verdict or a rollback holds it.
+fn held(declaration: &Declaration) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (member, declared) in &declaration.declared {
+        let surveyed = declaration.survey.members.get(member);
+        let holds = surveyed
+            .and_then(|it| it.ledger.as_ref())
+            .map(|ledger| &ledger.holds);
+        let hold = holds
+            .into_iter()
+            .flatten()
+            .find(|hold| hold.declared == declared.declared);
+        findings.extend(hold.map(|hold| Finding {
+            class: FindingClass::Note,
+            host: member.host.clone(),
+            app: Some(member.app.clone()),
+            message: format!(
+                "{} is held since {}, so apply refuses it: {}",
+                hold.release, hold.at, hold.why
+            ),
+            remedy: Some(
+                "change what is wrong, or agree to try again: rosey release-hold".to_owned(),
+            ),
+        }));
+    }
+    findings
 }
 
 /// The version of each app.

@@ -15,6 +15,7 @@ use super::conducting::{Conducted, Talk};
 use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::notes::refuse_busy;
 use super::project::Project;
 use super::surroundings::Surroundings;
 use super::{Session, settling};
@@ -87,6 +88,7 @@ async fn prepare(
     let app = arguments.app.as_deref();
     let deployment = Deployment::reach(session, project, &arguments.choice, app).await?;
     let mut survey = deployment.survey(BTreeMap::new()).await?;
+    refuse_busy(&survey)?;
     if settling::settle(session, &deployment, &survey, talk, "remove").await? {
         survey = deployment.survey(BTreeMap::new()).await?;
     }
@@ -120,6 +122,9 @@ async fn prepare(
             show_undo: false,
         };
         anstream::eprintln!("{}", plan_text(&view).trim_end());
+    }
+    if arguments.with_data {
+        anstream::eprintln!("data in shared/ and all backups go too");
     }
     let data = if arguments.with_data {
         "Data and backups go too."

@@ -22,7 +22,7 @@ use super::exit::Exit;
 use super::healing::Healing;
 use super::project::Project;
 use super::surroundings::Surroundings;
-use super::{Session, restoring, settling};
+use super::{Session, restoring, settling, waiting};
 
 pub(super) async fn run(
     session: &Session,
@@ -93,6 +93,9 @@ async fn prepare(
     let project = Project::open(&session.around, Some(&arguments.environment))?;
     let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
     let mut survey = deployment.survey(BTreeMap::new()).await?;
+    if waiting::until_free(&deployment, &survey, arguments.wait, talk).await? {
+        survey = deployment.survey(BTreeMap::new()).await?;
+    }
     if settling::settle(session, &deployment, &survey, talk, "rollback").await? {
         survey = deployment.survey(BTreeMap::new()).await?;
     }
@@ -121,6 +124,8 @@ async fn prepare(
                 state,
                 gates,
                 attendants,
+                // Before the first apply nothing of rosey's was there, releases included.
+                for_good: target.release.is_none(),
                 ..Wanted::default()
             },
         );

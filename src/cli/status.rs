@@ -34,7 +34,8 @@ pub(super) async fn run(
         let outcome = host_outcome(member.app.to_string(), current, actual);
         hosts.entry(member.host.clone()).or_default().push(outcome);
     }
-    let notes = deployment.notes(&survey);
+    let mut notes = deployment.notes(&survey);
+    notes.extend(deployment.undeclared(&survey));
     if arguments.json {
         let document = json!({
             "format_version": "1.0",
