@@ -351,6 +351,9 @@ impl Return<'_> {
         match step {
             Some(step) => {
                 let resource = step.resource.clone();
+                // The last lines of a log have been told where it happened.
+                let error = error.to_string();
+                let error = error.lines().next().unwrap_or_default();
                 self.apart_with(&resource, format!("{resource} was not put back: {error}"));
             }
             None => self.returned.problems.push(error.to_string()),

@@ -20,11 +20,14 @@ pub(super) fn take(host: &dyn WriteHost, step: &Step) -> Result<(), StepError> {
         settings: &settings,
     };
     let found = host.service(&settings.unit)?;
-    if service.is_unread(&found) {
+    let runs = step.to.as_ref().is_some_and(|to| to.is("active"));
+    let begins = runs && matches!(step.action, Action::Start | Action::Restart);
+    if service.is_unread(&found) || begins && service.is_ours() {
+        // Not only when systemd says so: it compares modification times, and a definition that is put back is older
+        // than the one that it has read (systemd's `fragment_mtime_newer`).
         service.act(&ServiceAct::DaemonReload, settings.start_timeout)?;
     }
-    let runs = step.to.as_ref().is_some_and(|to| to.is("active"));
-    if runs && matches!(step.action, Action::Start | Action::Restart) {
+    if begins {
         service.reset_failed()?;
     }
     match &step.to {
@@ -77,8 +80,12 @@ impl Acts<'_> {
 
     /// Whether the manager's copy of the definition is old, or missing.
     fn is_unread(&self, found: &ServiceStatus) -> bool {
-        let ours = self.unit().manager == Manager::Systemd && !self.settings.external;
-        found.needs_daemon_reload || (ours && !found.exists)
+        found.needs_daemon_reload || (self.is_ours() && !found.exists)
+    }
+
+    /// Whether the definition is one that rosey writes and a manager keeps a copy of.
+    fn is_ours(&self) -> bool {
+        self.unit().manager == Manager::Systemd && !self.settings.external
     }
 
     /// Forgets a failure and the start limit, without which systemd refuses a further start. What the
@@ -110,7 +117,7 @@ impl Acts<'_> {
         let begun = self.host.moment();
         // A start of what runs does nothing; then its process is older than this step.
         let begins = *act == ServiceAct::Restart || !is_active(&before);
-        self.acted(act, "didn't start", false)?;
+        self.acted(act, "didn't start", false, &begun)?;
         let timeout = self.settings.start_timeout;
         let found = until(self.host.as_read(), self.unit(), timeout, |status| {
             status.activity != Activity::Activating && (!is_active(status) || is_up(status))
@@ -129,13 +136,14 @@ impl Acts<'_> {
             Activity::Active => None,
         };
         match how {
-            Some(how) => Err(self.failure(&how, &found.words)),
+            Some(how) => Err(self.failure(&how, &found.words, &begun)),
             None => Ok(()),
         }
     }
 
     fn reload(&self) -> Result<(), StepError> {
-        self.acted(&ServiceAct::Reload, "couldn't be reloaded", true)?;
+        let begun = self.host.moment();
+        self.acted(&ServiceAct::Reload, "couldn't be reloaded", true, &begun)?;
         let found = settled(
             self.host.as_read(),
             self.unit(),
@@ -144,11 +152,12 @@ impl Acts<'_> {
         if is_active(&found) {
             return Ok(());
         }
-        Err(self.failure("ended when it was reloaded", &found.words))
+        Err(self.failure("ended when it was reloaded", &found.words, &begun))
     }
 
     fn stop(&self) -> Result<(), StepError> {
         let timeout = self.settings.stop_timeout;
+        let begun = self.host.moment();
         let found = self.host.service(self.unit())?;
         if found.activity != Activity::Inactive || found.main_process.is_some() {
             self.act(&ServiceAct::Stop, timeout)?;
@@ -160,11 +169,17 @@ impl Acts<'_> {
             return Ok(());
         }
         let how = format!("is still running {} after it was stopped", time(timeout));
-        Err(self.failure(&how, &found.words))
+        Err(self.failure(&how, &found.words, &begun))
     }
 
     /// An act whose failure says something about the service rather than about the host.
-    fn acted(&self, act: &ServiceAct, how: &str, may_run: bool) -> Result<(), StepError> {
+    fn acted(
+        &self,
+        act: &ServiceAct,
+        how: &str,
+        may_run: bool,
+        begun: &Moment,
+    ) -> Result<(), StepError> {
         let timeout = self.settings.start_timeout.max(match act {
             ServiceAct::Restart => self.settings.stop_timeout + self.settings.start_timeout,
             _ => Duration::ZERO,
@@ -187,11 +202,12 @@ impl Acts<'_> {
             HostErrorKind::TimedOut => format!("{}, after {}", found.words, time(timeout)),
             kind => format!("{}: {kind}", found.words),
         };
-        Err(self.failure(how, &words))
+        Err(self.failure(how, &words, begun))
     }
 
-    fn failure(&self, how: &str, words: &str) -> StepError {
-        let log = self.host.service_log(self.unit(), LINES);
+    /// With what the service has logged since the act that failed was begun.
+    fn failure(&self, how: &str, words: &str, begun: &Moment) -> StepError {
+        let log = self.host.service_log(self.unit(), LINES, begun);
         StepError::Service {
             unit: self.unit().name.clone(),
             how: format!("{how} ({words})"),
