@@ -15,8 +15,8 @@ use super::step::{TakeError, Way, in_words, is_attendant, is_same, stays, withou
 use super::sweep::sweep;
 use crate::host::{HostError, HostErrorKind};
 use crate::model::{
-    Action, EventKind, GateResult, Gates, Label, Resource, ResourceId, State, Step, StepId,
-    StepKind, Thing, Value,
+    Action, EventKind, GateResult, Gates, Label, Resource, ResourceId, ResourceKind, State, Step,
+    StepId, StepKind, Thing, Value,
 };
 use crate::plan::{Attendant, PlanInput, Turn, plan};
 use crate::step::kind::{Change, Kind, Named};
@@ -207,7 +207,7 @@ impl Return<'_> {
             self.apart.insert(id.clone());
             return Ok(None);
         }
-        let now = self.observe(id, before)?;
+        let now = self.now(id, before)?;
         if !self.is_explained(kind, id, before, now.as_ref())? {
             let found = in_words(kind, id, now.as_ref(), before);
             self.apart_with(
@@ -220,6 +220,25 @@ impl Return<'_> {
         }
         let target = before.map(|before| reachable(kind, id, before));
         Ok(Some(Pair { now, target }))
+    }
+
+    /// A resource that was begun, as it is now. What a service uses can't be read from a host: it is what the run meant
+    /// it to use, by which it is stopped before that is taken away.
+    fn now(
+        &self,
+        id: &ResourceId,
+        before: Option<&Resource>,
+    ) -> Result<Option<Resource>, HostError> {
+        let steps = self.told.begun_steps();
+        let meant = steps.filter(|step| &step.resource == id && !is_attendant(step));
+        let meant = meant.filter_map(|step| step.to.as_ref()).last();
+        let mut now = self.observe(id, before.or(meant))?;
+        if let (Some(now), Some(meant)) = (&mut now, meant)
+            && id.kind == ResourceKind::SERVICE
+        {
+            now.settings = meant.settings.clone();
+        }
+        Ok(now)
     }
 
     /// A resource that wasn't begun: it is known so that what uses it finds it. Only what takes

@@ -90,11 +90,12 @@ pub(super) fn manage(unit: &str, act: &ServiceAct, timeout: Duration) -> Result<
 }
 
 /// The last lines that a unit logged since a moment, oldest first; none where the journal can't be asked.
-pub(super) fn log(unit: &str, lines: usize, since: &Moment) -> Vec<String> {
-    let unit = format!("--unit={unit}");
-    let lines = lines.to_string();
-    let since = format!("--since=@{}", wall_clock(since));
-    let arguments = ["-q", &unit, "-n", &lines, &since, "-o", "cat", "--no-pager"];
+pub(super) fn log(unit: &str, lines: usize, since: Option<&Moment>) -> Vec<String> {
+    let mut arguments = vec!["-q".to_owned(), "--no-pager".to_owned()];
+    arguments.extend(["-o".to_owned(), "cat".to_owned()]);
+    arguments.extend([format!("--unit={unit}"), format!("--lines={lines}")]);
+    arguments.extend(since.map(|since| format!("--since=@{}", wall_clock(since))));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match ask("journalctl", &arguments, PATIENCE) {
         Ok(said) if said.status == Some(0) => said.output.lines().map(str::to_owned).collect(),
         // The log only illustrates an error that is told anyway.

@@ -70,7 +70,7 @@ impl ReadHost for LocalHost {
         status.context("ask for the state of", Path::new(&unit.name))
     }
 
-    fn service_log(&self, unit: &Unit, lines: usize, since: &Moment) -> Vec<String> {
+    fn service_log(&self, unit: &Unit, lines: usize, since: Option<&Moment>) -> Vec<String> {
         match &unit.manager {
             Manager::Systemd => systemd::log(&unit.name, lines, since),
             Manager::Process { directory } => {

@@ -207,7 +207,7 @@ impl Acts<'_> {
 
     /// With what the service has logged since the act that failed was begun.
     fn failure(&self, how: &str, words: &str, begun: &Moment) -> StepError {
-        let log = self.host.service_log(self.unit(), LINES, begun);
+        let log = self.host.service_log(self.unit(), LINES, Some(begun));
         StepError::Service {
             unit: self.unit().name.clone(),
             how: format!("{how} ({words})"),

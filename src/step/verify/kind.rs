@@ -145,7 +145,7 @@ fn logs(host: &dyn WriteHost, gates: &Gates, results: &[GateResult]) -> String {
         .iter()
         .filter(|(_, failed)| *failed || !any)
         .map(|(unit, _)| {
-            let lines = host.service_log(unit, LINES);
+            let lines = host.service_log(unit, LINES, None);
             let tail = tail(lines.iter().map(String::as_str));
             if tail.is_empty() {
                 return tail;
