@@ -159,6 +159,10 @@ impl Return<'_> {
         let mut ids: BTreeSet<ResourceId> =
             self.told.opened.before.resources.keys().cloned().collect();
         ids.extend(begun.iter().cloned());
+        for id in self.waited_for(&begun) {
+            ids.remove(&id);
+            self.apart.insert(id);
+        }
         for id in ids {
             let before = self.told.opened.before.get(&id).cloned();
             let result = match self.site.kind(&id) {
@@ -183,6 +187,48 @@ impl Return<'_> {
             }
         }
         ends
+    }
+
+    /// What the run made and the undo of something that happened once still needs, which has to wait for all other
+    /// hosts: the release that it was run from, and the directories above that.
+    fn waited_for(&self, begun: &BTreeSet<ResourceId>) -> BTreeSet<ResourceId> {
+        let mut waited_for = BTreeSet::new();
+        if self.back.all_back {
+            return waited_for;
+        }
+        let made: Vec<_> = self
+            .told
+            .begun_steps()
+            .filter(|step| !is_attendant(step) && begun.contains(&step.resource))
+            .filter_map(|step| {
+                Some((
+                    self.site.kind(&step.resource).ok()?,
+                    step,
+                    step.to.as_ref()?,
+                ))
+            })
+            .collect();
+        let once = made.iter().filter(|(kind, step, _)| is_once(*kind, step));
+        let uses = |(kind, step, resource): &(&dyn Kind, &Step, &Resource)| {
+            let id = &step.resource;
+            kind.uses(Named { id, resource })
+        };
+        let mut open: Vec<Thing> = once.flat_map(uses).collect();
+        while let Some(thing) = open.pop() {
+            for it in &made {
+                let (kind, step, to) = it;
+                let id = &step.resource;
+                let makes = kind.makes(Named { id, resource: to });
+                let is_new = self.told.opened.before.get(id).is_none();
+                if is_new
+                    && makes.iter().any(|made| thing.needs(made))
+                    && waited_for.insert(id.clone())
+                {
+                    open.extend(uses(it));
+                }
+            }
+        }
+        waited_for
     }
 
     /// Resources that the run, or an earlier way back, has begun to change.

@@ -12,6 +12,7 @@ use super::conducting::{Conducted, Talk};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::freeze::refuse_frozen;
+use super::notes::refuse_busy;
 use super::plan::{Planned, body, plan, versions, view};
 use super::project::Project;
 use super::surroundings::Surroundings;
@@ -126,6 +127,8 @@ async fn prepare(
     refuse_held(&planned)?;
     refuse_blocked(&planned)?;
     if planned.prospect.plan.is_empty() {
+        // In the middle of somebody's run everything may be as declared, and is not known to stay so.
+        refuse_busy(&planned.declaration.survey)?;
         return Ok(planned);
     }
     if !arguments.json && saved.is_none() {
