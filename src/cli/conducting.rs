@@ -113,6 +113,18 @@ impl Talk {
         Exit(outcome.exit_code)
     }
 
+    /// Ends the talk of a part of a command, which has no outcome of its own.
+    pub async fn close(self) {
+        let Self {
+            sender,
+            events,
+            consumer,
+            json: _,
+        } = self;
+        drop((sender, events));
+        consumer.await.ok();
+    }
+
     /// Ends the talk with an error before any run was begun: scripts get their last line all the same.
     pub async fn refuse(self, error: CommandError) -> CommandError {
         let outcome = Outcome {

@@ -39,6 +39,7 @@ fn the_second_of_two_controllers_is_told_who_is_at_work() {
     let rosey = fleet.rosey();
     fleet.version("2.0.0");
     fleet.declare("fault \"\"", "fault \"unhealthy\"");
+    fleet.declare("within \"10s\"", "within \"5s\"");
     let mut first = rosey.start(&["apply", "lab", "--yes", "--reason", "the first one"]);
     wait_until("the new release", Duration::from_secs(30), || {
         fleet

@@ -35,7 +35,7 @@ app "web" {
     keep releases=2
     task "dependencies" {
         run "echo $ROSEY_VERSION >>/tmp/built && python3 -m venv .venv && .venv/bin/pip install --quiet --no-index --find-links wheels --requirement requirements.txt"
-        inputs "requirements.txt"
+        inputs "requirements.txt" "wheels/"
         output ".venv"
         timeout "4m"
     }
