@@ -82,6 +82,13 @@ impl Kind for Release {
         observe_at(context, Path::new(&id.name), wanted)
     }
 
+    /// A release that a run has made is the run's own until it is committed, whatever a task or the
+    /// app itself has put into it meanwhile: on the way back it goes as a whole.
+    fn is_between(&self, step: &Step, found: Option<&Resource>) -> bool {
+        let made = step.from.is_none() && step.to.is_some();
+        made && found.is_some_and(|found| found.text(TYPE).is_none())
+    }
+
     fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
         let spot = Spot::of(context, &step.resource)?;
         let is = |path: &Path, state: Option<&Resource>| -> Result<bool, HostError> {
