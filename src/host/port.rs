@@ -292,9 +292,8 @@ pub trait ReadHost: Send + Sync {
     /// When the manager can't be asked.
     fn service(&self, unit: &Unit) -> Result<ServiceStatus, HostError>;
 
-    /// The last lines of a service's log, oldest first; empty when there is none. Lines from before `since` are left
-    /// out where the manager knows when they were written.
-    fn service_log(&self, unit: &Unit, lines: usize, since: Option<&Moment>) -> Vec<String>;
+    /// The last lines of a service's log, oldest first; empty when there is none.
+    fn service_log(&self, unit: &Unit, lines: usize) -> Vec<String>;
 
     /// Live processes that refer to something at or below a path (cwd, exe, root, maps).
     ///
@@ -462,5 +461,18 @@ pub trait WriteHost: ReadHost + Probe + Databases {
     ///
     /// # Errors
     /// When it can't be started. How it ended is in the output.
-    fn run(&self, command: &Command) -> Result<CommandOutput, HostError>;
+    fn run(&self, command: &Command) -> Result<CommandOutput, HostError> {
+        self.run_while(command, &|| true)
+    }
+
+    /// The same, as long as somebody wants it: then all its processes are killed, as when its time
+    /// has run out.
+    ///
+    /// # Errors
+    /// When it can't be started. How it ended is in the output.
+    fn run_while(
+        &self,
+        command: &Command,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<CommandOutput, HostError>;
 }

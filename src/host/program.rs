@@ -12,6 +12,9 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 /// How much of what a child prints is kept: the last 64 KiB.
 const KEPT: usize = 64 * 1024;
 
+/// How often it is looked whether somebody still wants a child to run.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// The last bytes of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
@@ -43,13 +46,14 @@ impl Tail {
 
 /// Waits for a child while reading what it prints.
 ///
-/// Gives its exit status, or none when the deadline came first; then it still runs. What it started
+/// Gives its exit status, or none when the deadline came first, or nobody wanted it any more; then it still runs. What it started
 /// may hold the pipe open for ever, so the pipe is read only as long as the child itself lives.
 pub(super) fn follow(
     child: &mut Child,
     mut output: PipeReader,
     tail: &mut Tail,
     deadline: Instant,
+    wanted: &dyn Fn() -> bool,
 ) -> std::io::Result<Option<ExitStatus>> {
     let flags = fcntl_getfl(&output)?;
     fcntl_setfl(&output, flags | OFlags::NONBLOCK)?;
@@ -61,7 +65,7 @@ pub(super) fn follow(
         if open {
             waiting.push(PollFd::new(&output, PollFlags::IN));
         }
-        match poll(&mut waiting, Some(&timespec(left))) {
+        match poll(&mut waiting, Some(&timespec(left.min(LOOK)))) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -70,7 +74,7 @@ pub(super) fn follow(
         if ended {
             return child.wait().map(Some);
         }
-        if left.is_zero() {
+        if left.is_zero() || !wanted() {
             return Ok(None);
         }
     }
@@ -129,7 +133,13 @@ pub(super) fn ask(program: &str, arguments: &[&str], timeout: Duration) -> std::
     // It holds the pipe's writing end, without whose closing the end of output is never seen.
     drop(command);
     let mut tail = Tail::default();
-    let status = match follow(&mut child, reader, &mut tail, Instant::now() + timeout) {
+    let status = match follow(
+        &mut child,
+        reader,
+        &mut tail,
+        Instant::now() + timeout,
+        &|| true,
+    ) {
         Ok(status) => status,
         Err(error) => {
             end(&mut child)?;

@@ -44,7 +44,11 @@ impl LocalHost {
         })
     }
 
-    pub(super) fn run_command(&self, command: &Command) -> Result<CommandOutput, HostError> {
+    pub(super) fn run_command(
+        &self,
+        command: &Command,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<CommandOutput, HostError> {
         let what = Path::new(&command.shell);
         let deadline = Instant::now() + command.timeout;
         let identity = self
@@ -54,7 +58,7 @@ impl LocalHost {
             let words = format!("there is no directory {}", command.directory.display());
             return Err(HostError::new("run", what, HostErrorKind::Other(words)));
         }
-        run(&identity, command, deadline).context("run", what)
+        run(&identity, command, deadline, wanted).context("run", what)
     }
 }
 
@@ -62,6 +66,7 @@ fn run(
     identity: &Identity,
     command: &Command,
     deadline: Instant,
+    wanted: &dyn Fn() -> bool,
 ) -> Result<CommandOutput, HostErrorKind> {
     let mark = unique();
     let (reader, writer) = std::io::pipe()?;
@@ -83,7 +88,7 @@ fn run(
         mark: format!("{MARK}={mark}"),
     };
     let mut tail = Tail::default();
-    let ended = follow(&mut child, reader, &mut tail, deadline);
+    let ended = follow(&mut child, reader, &mut tail, deadline, wanted);
     if !matches!(ended, Ok(Some(_))) {
         let killed = family.kill();
         child.wait()?;
@@ -91,7 +96,7 @@ fn run(
     }
     let status = ended?;
     Ok(CommandOutput {
-        timed_out: status.is_none(),
+        timed_out: status.is_none() && Instant::now() >= deadline,
         status: status.and_then(|status| status.code()),
         output: tail.text(),
     })

@@ -523,6 +523,16 @@ fn a_command_ends_when_its_shell_ends_whatever_it_left_running() {
 }
 
 #[test]
+fn a_command_that_nobody_wants_any_more_ends_with_all_that_it_started() {
+    let place = place();
+    let command = place.run("sleep 1000 & echo begun > begun; wait");
+    let begun = place.at("begun");
+    let output = place.host.run_while(&command, &|| !begun.exists()).unwrap();
+    assert_eq!((output.status, output.timed_out), (None, false));
+    assert!(place.host.processes_in(&place.path).unwrap().is_empty());
+}
+
+#[test]
 fn a_command_runs_as_the_user_that_it_names() {
     let place = place();
     let mut command = place.run("id -un; id -gn; id -G; echo $HOME $USER; umask");

@@ -134,8 +134,12 @@ impl WriteHost for LocalHost {
         self.manage_service(unit, act, timeout)
     }
 
-    fn run(&self, command: &Command) -> Result<CommandOutput, HostError> {
-        self.run_command(command)
+    fn run_while(
+        &self,
+        command: &Command,
+        wanted: &dyn Fn() -> bool,
+    ) -> Result<CommandOutput, HostError> {
+        self.run_command(command, wanted)
     }
 }
 

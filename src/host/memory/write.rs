@@ -176,7 +176,12 @@ impl WriteHost for MemoryHost {
         })
     }
 
-    fn run(&self, command: &Command) -> Result<CommandOutput, HostError> {
+    /// A command is over at once here, so nobody can want it no longer.
+    fn run_while(
+        &self,
+        command: &Command,
+        _wanted: &dyn Fn() -> bool,
+    ) -> Result<CommandOutput, HostError> {
         self.writing(Primitive::new("run", &command.shell), |world, _| {
             if let Some(user) = &command.user
                 && !world.accounts.contains_key(user)

@@ -168,7 +168,7 @@ fn build(
         copy_input(host, &task.release, built, input, &owner)?;
     }
     let began = Instant::now();
-    command::run(host, task, &task.what, &task.run, built)?;
+    command::run(context, task, &task.what, &task.run, built)?;
     let elapsed = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     if let Some(output) = &task.output {
         check_output(host.as_read(), task, built, output)?;

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::host::{Command, HostError, HostErrorKind, WriteHost};
-use crate::step::kind::StepError;
+use crate::host::{Command, HostError, HostErrorKind};
+use crate::step::kind::{StepContext, StepError};
 use crate::step::tail::tail;
 
 use super::settings::TaskSettings;
 
-/// Runs one of a task's commands; what it printed last is part of the error.
+/// Runs one of a task's commands, as long as the run goes on; what it printed last is part of the error.
 pub(super) fn run(
-    host: &dyn WriteHost,
+    context: &StepContext<'_>,
     task: &TaskSettings,
     what: &str,
     shell: &str,
@@ -19,15 +19,17 @@ pub(super) fn run(
 ) -> Result<(), StepError> {
     let mut env = task.env.clone();
     if let Some(file) = &task.env_file {
-        env.extend(environment(&host.read(file)?, file)?);
+        env.extend(environment(&context.host.read(file)?, file)?);
     }
-    let output = host.run(&Command {
+    let command = Command {
         shell: shell.to_owned(),
         directory: directory.to_owned(),
         user: task.user.clone(),
         env,
         timeout: task.timeout,
-    })?;
+    };
+    let wanted = || !(context.cancelled)();
+    let output = context.host.run_while(&command, &wanted)?;
     let how = match (output.status, output.timed_out) {
         (Some(0), false) => return Ok(()),
         (_, true) => format!(
@@ -35,6 +37,7 @@ pub(super) fn run(
             task.timeout.as_secs_f64()
         ),
         (Some(status), false) => format!("exited with {status}"),
+        (None, false) if !wanted() => "was ended, since the run is".to_owned(),
         (None, false) => "was killed".to_owned(),
     };
     Err(StepError::Command {

@@ -178,7 +178,7 @@ fn run_in_release(
     shell: &str,
 ) -> Result<(), StepError> {
     let before = manifest(context, task)?;
-    let ran = command::run(context.host, task, what, shell, &task.release);
+    let ran = command::run(context, task, what, shell, &task.release);
     let after = manifest(context, task)?;
     ran?;
     let ignore = Patterns::lenient(context.observe.ignore);
