@@ -235,6 +235,12 @@ impl Conduct {
                 let exit_code = failures
                     .first()
                     .map_or(1, |failure| self.refusal_code(failure));
+                for failure in &failures {
+                    self.events.emit(EventKind::Note {
+                        host: Some(failure.host.clone()),
+                        text: failure.error.clone(),
+                    });
+                }
                 self.failures.extend(failures);
                 Stopped::Refused { exit_code }
             }
