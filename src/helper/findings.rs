@@ -35,6 +35,7 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
         return Ok(Vec::new());
     }
     let mut findings = Vec::new();
+    findings.extend(seen.others_root());
     findings.extend(seen.root()?);
     findings.extend(seen.space()?);
     findings.extend(seen.owner()?);
@@ -61,6 +62,26 @@ impl Seen<'_> {
             message,
             remedy: remedy.into(),
         }
+    }
+
+    /// A root belongs to the environment and app that its ledger names.
+    fn others_root(&self) -> Option<Finding> {
+        let address = &self.asked.app;
+        let other = self.claims.iter().find(|claims| {
+            claims.root == self.app.places.root
+                && (&claims.environment, &claims.app) != (&address.environment, &address.app)
+        })?;
+        let message = format!(
+            "{} belongs to the app {} of the environment {} on this host",
+            other.root.display(),
+            other.app,
+            other.environment
+        );
+        let remedy = format!(
+            "rosey remove {} {}   # or give {} another root",
+            other.environment, other.app, address.app
+        );
+        Some(self.blocking(message, remedy))
     }
 
     /// The root must be a directory, or there must be one in which it can be made.
