@@ -108,6 +108,11 @@ pub struct Leaving<'a> {
     pub why: &'a str,
 }
 
+/// Whether a text is a version's usual tag: `v1.4.2` of `1.4.2`.
+fn is_tag(text: &str, version: &str) -> bool {
+    text.strip_prefix('v') == Some(version)
+}
+
 impl<'a> Past<'a> {
     /// The past of an app, by the ledgers of the hosts that have one.
     #[must_use]
@@ -180,7 +185,9 @@ impl<'a> Past<'a> {
         let named = |name: fn(&Milestone) -> Option<&String>| {
             let matching = || {
                 let all = milestones.iter();
-                all.filter(move |it| name(it).is_some_and(|name| name == text))
+                all.filter(move |it| {
+                    name(it).is_some_and(|name| name == text || is_tag(text, name))
+                })
             };
             let verified = matching().rfind(|it| it.verified);
             verified.or_else(|| matching().next_back())
@@ -436,6 +443,7 @@ mod tests {
         assert_eq!(find("1.4-abc"), Ok(4));
         // 3 has that version too, and is no verified one.
         assert_eq!(find("1.2"), Ok(2));
+        assert_eq!(find("v1.2"), Ok(2));
         assert_eq!(find("2026-11-03T11:59:59Z"), Ok(2));
         assert_eq!(find("2026-11-03"), Ok(2));
         assert_eq!(find("2026-11-03T14:00"), Ok(3));
