@@ -12,6 +12,7 @@ use crate::helper::protocol::Marks;
 use crate::model::{OutcomeKind, ResourceId, Step};
 use crate::report::{PlanView, plan_text};
 
+use super::Session;
 use super::approval::{self, Given};
 use super::arguments;
 use super::conducting::{Conducted, Talk, print_line};
@@ -23,7 +24,6 @@ use super::healing::Healing;
 use super::notes::refuse_busy;
 use super::project::Project;
 use super::surroundings::Surroundings;
-use super::{Session, settling};
 
 pub(super) async fn run(
     session: &Session,
@@ -31,16 +31,8 @@ pub(super) async fn run(
 ) -> Result<Exit, CommandError> {
     let project = Project::open(&session.around, Some(&arguments.environment))?;
     let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
-    let mut survey = deployment.survey(BTreeMap::new()).await?;
+    let survey = deployment.survey(BTreeMap::new()).await?;
     refuse_busy(&survey)?;
-    if arguments.heal {
-        let talk = Talk::begin(session, false);
-        let settled = settling::settle(session, &deployment, &survey, &talk, "heal").await;
-        talk.close().await;
-        if settled? {
-            survey = deployment.survey(BTreeMap::new()).await?;
-        }
-    }
     let prospect = deployment
         .prospect(&survey, last_applied(&survey), arguments.heal)
         .await?;
@@ -133,7 +125,7 @@ async fn heal(
             .as_ref()?
             .current()?
             .clone();
-        // What is healed is the generation that stands: going back goes further back than that.
+        // It is the same generation again: a rollback goes to the one before it.
         let parent = current.parent;
         let toward = Toward::Earlier {
             target: Box::new(current),
@@ -244,12 +236,16 @@ fn of_step(step: &Step) -> Finding<'_> {
             text(&reason.new)
         )
     });
+    let details: Vec<_> = match &step.from {
+        None => vec![step.resource.kind.to_string()],
+        Some(_) => details.collect(),
+    };
     let is_service = step.resource.kind == crate::model::ResourceKind::SERVICE;
     Finding {
         resource: &step.resource,
         path: is_path.then(|| step.resource.name.clone()),
         change: if is_service { "state" } else { change },
-        detail: details.collect::<Vec<_>>().join(", "),
+        detail: details.join(", "),
         owner: None,
         modified_at: None,
     }

@@ -149,6 +149,9 @@ fn line(text: &mut String, step: &Step, paths: &[PathChange]) {
     {
         let _ = writeln!(text, "             {}", reason_text(reason));
     }
+    // What differs of the resource itself is said by the reasons.
+    let inside = |path: &&PathChange| path.path != step.resource.name;
+    let paths: Vec<_> = paths.iter().filter(inside).collect();
     for path in paths.iter().take(PATHS_SHOWN) {
         let _ = writeln!(text, "             {}", path_text(path));
     }

@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use crate::config::{Declaration, Word};
+use crate::content::{PathChange, PathChangeKind, modified_at};
 use crate::host::{EntryType, HostError, Owner};
 use crate::model::{Reason, Resource, ResourceId, ResourceKind, Step, StepKind, Thing, Value};
 use crate::step::desired::Desired;
@@ -133,10 +134,8 @@ impl Kind for File {
                     .insert(PRISTINE.to_owned(), pristine.into());
             }
         }
-        Ok(Observed {
-            resource,
-            changes: Vec::new(),
-        })
+        let changes = self.changed_by_whom(context, id, resource.as_ref(), wanted)?;
+        Ok(Observed { resource, changes })
     }
 
     fn is_between(&self, step: &Step, found: Option<&Resource>) -> bool {
@@ -169,6 +168,44 @@ impl Kind for File {
 
     fn sweep(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
         Spot::of(context, &step.resource)?.sweep()
+    }
+}
+
+impl File {
+    /// What differs from what is wanted, with who has it now and since when.
+    fn changed_by_whom(
+        &self,
+        context: &ObserveContext<'_>,
+        id: &ResourceId,
+        found: Option<&Resource>,
+        wanted: Option<&Resource>,
+    ) -> Result<Vec<PathChange>, HostError> {
+        let (Some(from), Some(to)) = (found, wanted) else {
+            return Ok(Vec::new());
+        };
+        let (from, to) = (Some(from), Some(to));
+        let reasons = self.compare(Change { id, from, to });
+        let word = |value: Option<&Value>| value.map_or("absent".to_owned(), ToString::to_string);
+        let detail = reasons.iter().map(|reason| match &*reason.attribute {
+            "content" => "content".to_owned(),
+            name => format!(
+                "{name} {}, expected {}",
+                word(reason.old.as_ref()),
+                word(reason.new.as_ref())
+            ),
+        });
+        let detail: Vec<String> = detail.collect();
+        if detail.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entry = entry::entry(context, Path::new(&id.name))?;
+        Ok(vec![PathChange {
+            path: id.name.clone(),
+            change: PathChangeKind::Modified,
+            detail: detail.join(", "),
+            owner: entry.as_ref().map(|entry| entry.owner.to_string()),
+            modified_at: entry.as_ref().and_then(modified_at),
+        }])
     }
 }
 
