@@ -17,6 +17,6 @@ mod support;
 mod commands;
 mod examples;
 mod lab;
+mod local;
 mod snapshot;
 mod ssh;
-mod structure;

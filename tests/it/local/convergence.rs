@@ -1,0 +1,170 @@
+//! What is declared comes to be, and nothing more is done than must be.
+
+use super::here::Here;
+use crate::support::Project;
+
+#[test]
+fn a_first_apply_serves_and_a_second_does_nothing() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    let (process, before) = (here.process(), here.look());
+
+    // The bot writes into its database all the time, and the database has a backup.
+    let second = here.apply().exits(0);
+    assert!(second.stderr.contains("unchanged"), "{}", second.stderr);
+    assert!(here.planned().is_empty());
+    here.rosey
+        .run(&["plan", "test", "--detailed-exitcode"])
+        .exits(0);
+    let lines = here.apply_json(&[], 0);
+    assert_eq!(lines.last().unwrap()["outcome"], "unchanged");
+    before.must_equal(&here.look());
+    assert_eq!(here.process(), process);
+}
+
+#[test]
+fn a_changed_file_is_all_that_changes() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    project.replace("bot/bin/smoke", "A smoke test", "The smoke test");
+    let planned = here.planned();
+    let releases: Vec<_> = planned
+        .iter()
+        .filter(|step| step.contains("sync create release srv/releases/1.0.0-"))
+        .collect();
+    assert_eq!(releases.len(), 1, "{planned:#?}");
+    let others: Vec<_> = planned
+        .iter()
+        .filter(|step| !releases.contains(step))
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        others,
+        [
+            "backup take backup bot",
+            "link update link srv/current",
+            "restart restart service bot.service",
+            "verify check gates bot"
+        ]
+    );
+    let ran = here
+        .rosey
+        .run(&["apply", "test", "--yes", "--detailed-exitcode"])
+        .exits(2);
+    assert!(ran.stderr.contains("received 1 file"), "{}", ran.stderr);
+    here.rosey
+        .run(&["apply", "test", "--yes", "--detailed-exitcode"])
+        .exits(0);
+}
+
+#[test]
+fn the_shape_of_plans_and_outcomes_is_what_the_contract_says() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let plan = here.rosey.run(&["plan", "test", "--json"]).exits(0).json();
+    assert_eq!(plan["format_version"], "1.0");
+    assert_eq!(
+        (&plan["environment"], &plan["version"]),
+        (&"test".into(), &"1.0.0".into())
+    );
+    assert_eq!(plan["changes"], true);
+    assert!(plan["findings"].is_array());
+    let steps = plan["steps"].as_array().unwrap();
+    let ids: Vec<_> = steps.iter().map(|step| &step["id"]).collect();
+    for (position, step) in steps.iter().enumerate() {
+        for word in ["id", "host", "app", "kind", "resource", "action", "label"] {
+            assert!(step[word].is_string(), "{word} of {step:#?}");
+        }
+        assert!(step["reasons"].is_array());
+        for before in step["after"].as_array().unwrap() {
+            assert!(
+                ids[..position].contains(&before),
+                "{before} comes before {step:#?}"
+            );
+        }
+    }
+    assert!(!plan["undo"].as_array().unwrap().is_empty());
+
+    let lines = here.apply_json(&["--reason", "a first try"], 0);
+    assert_eq!(lines[0]["type"], "run-started");
+    assert_eq!(lines[0]["author"]["reason"], "a first try");
+    let outcome = lines.last().unwrap();
+    assert_eq!(outcome["outcome"], "applied");
+    assert_eq!(outcome["run"], lines[0]["run"]);
+    let here_now = &outcome["hosts"]["here"];
+    assert_eq!(
+        (&here_now["app"], &here_now["generation"]),
+        (&"bot".into(), &1.into())
+    );
+    assert_eq!(
+        (&here_now["version"], &here_now["healthy"]),
+        (&"1.0.0".into(), &true.into())
+    );
+    assert!(here_now["release"].as_str().unwrap().starts_with("1.0.0-"));
+    let status = here
+        .rosey
+        .run(&["status", "test", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(status["hosts"], outcome["hosts"]);
+
+    let after = here.rosey.run(&["plan", "test", "--json"]).exits(0).json();
+    assert_eq!(after["changes"], false);
+    assert_eq!(after["undo"], serde_json::json!([]));
+}
+
+#[test]
+fn with_nothing_to_change_the_gates_are_read_and_named_by_the_exit_code() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    std::fs::write(here.root().join("shared/data/channel-down"), "").unwrap();
+    let lines = here.apply_json(&[], 16);
+    assert_eq!(lines.last().unwrap()["outcome"], "unhealthy");
+    here.rosey.run(&["verify", "test"]).exits(16);
+    std::fs::remove_file(here.root().join("shared/data/channel-down")).unwrap();
+    let read = here
+        .rosey
+        .run(&["verify", "test", "--json"])
+        .exits(0)
+        .json();
+    let gates = read["gates"].as_array().unwrap();
+    assert_eq!(gates.len(), 2, "{gates:#?}");
+    assert!(
+        gates.iter().all(|gate| gate["verdict"] == "passed"),
+        "{gates:#?}"
+    );
+    here.rosey
+        .run(&["verify", "test", "--version", "9.9.9"])
+        .exits(16);
+}
+
+#[test]
+fn several_environments_and_hosts_have_to_be_named() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let unknown = here.rosey.run(&["apply", "tset", "--yes"]).exits(3);
+    assert!(unknown.stderr.contains("test"), "{}", unknown.stderr);
+    for choice in [
+        ["--only", "elsewhere"],
+        ["--except", "elsewhere"],
+        ["--except", "here"],
+    ] {
+        let arguments = [&["apply", "test", "--yes"], &choice[..]].concat();
+        here.rosey.run(&arguments).exits(1);
+    }
+    here.rosey
+        .run(&["remove", "test", "other", "--yes"])
+        .exits(1);
+    here.rosey
+        .run(&["apply", "--yes", "--only", "here"])
+        .exits(0);
+    project.environment("second", "host \"here\" local=#true\n");
+    let which = here.rosey.run(&["apply", "--yes"]);
+    assert_ne!(which.code, Some(0));
+    assert!(
+        which.stderr.contains("second") && which.stderr.contains("test"),
+        "{}",
+        which.stderr
+    );
+}

@@ -1,0 +1,110 @@
+//! What somebody else made is left alone, unless the declaration says to adopt it; then it can be had back.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use super::here::Here;
+use crate::support::{Look, Project};
+
+fn outside(project: &Project) -> PathBuf {
+    let path = project.write("outside/site.conf", "by somebody else\n");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o604)).unwrap();
+    project.write("bot/site.conf.j2", "port {{ port }}\n");
+    path
+}
+
+fn declare(here: &Here<'_>, path: &std::path::Path) {
+    here.add(&format!(
+        "file \"{}\" from=\"site.conf.j2\" mode=\"0644\"",
+        path.display()
+    ));
+}
+
+#[test]
+fn a_foreign_file_is_a_conflict() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let path = outside(&project);
+    declare(&here, &path);
+    let look = Look::at([project.path("outside"), here.root()]).except("*/shared/data/*");
+    let before = look.here();
+    let ran = here.apply().exits(10);
+    assert!(
+        ran.stderr.contains("site.conf") && ran.stderr.contains("adopt #true"),
+        "{}",
+        ran.stderr
+    );
+    let plan = here.rosey.run(&["plan", "test", "--json"]).exits(10).json();
+    assert_eq!(plan["findings"].as_array().unwrap().len(), 1, "{plan:#}");
+    before.must_equal(&look.here());
+}
+
+#[test]
+fn an_adopted_file_is_put_back_by_a_run_that_fails() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let path = outside(&project);
+    let before = Look::at([project.path("outside")]).here();
+    declare(&here, &path);
+    here.declare("mode=\"0644\"", "mode=\"0644\" adopt=#true");
+    here.declare("fault \"\"", "fault \"exit\"");
+    here.apply().exits(7);
+    before.must_equal(&Look::at([project.path("outside")]).here());
+    here.declare("fault \"exit\"", "fault \"\"");
+    here.apply().exits(0);
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        format!("port {}\n", here.port)
+    );
+}
+
+/// As rsync and Capistrano scripts leave a root: releases by time, and an absolute link.
+fn by_script(here: &Here<'_>) -> PathBuf {
+    let release = here.root().join("releases/20250101120000");
+    std::fs::create_dir_all(&release).unwrap();
+    std::fs::write(release.join("server.py"), "print('old')\n").unwrap();
+    symlink(&release, here.root().join("current")).unwrap();
+    release
+}
+
+#[test]
+fn a_root_of_a_script_is_adopted_and_comes_back_byte_for_byte() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    by_script(&here);
+    let before = Look::at([here.root()]).except("*/shared").here();
+    let ran = here.apply().exits(10);
+    assert!(ran.stderr.contains("current"), "{}", ran.stderr);
+    before.must_equal(&Look::at([here.root()]).except("*/shared").here());
+    here.add("adopt #true");
+    here.declare("fault \"\"", "fault \"exit\"");
+    here.apply().exits(7);
+    before.must_equal(&Look::at([here.root()]).except("*/shared").here());
+    here.declare("fault \"exit\"", "fault \"\"");
+    here.apply().exits(0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    let current = std::fs::read_link(here.root().join("current")).unwrap();
+    assert!(current.starts_with("releases/"), "{}", current.display());
+    assert!(
+        here.root()
+            .join("releases/20250101120000/server.py")
+            .exists()
+    );
+    here.rosey.run(&["drift", "test"]).exits(0);
+}
+
+#[test]
+fn two_environments_cannot_have_the_same_root() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let before = here.look();
+    std::fs::copy(
+        project.path("environments/test.kdl"),
+        project.path("environments/other.kdl"),
+    )
+    .unwrap();
+    let ran = here.rosey.run(&["apply", "other", "--yes"]).exits(10);
+    assert!(ran.stderr.contains("test"), "{}", ran.stderr);
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+}

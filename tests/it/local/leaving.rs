@@ -1,0 +1,103 @@
+//! What is no longer declared goes, in the right order, and what people wrote stays.
+
+use super::here::Here;
+use crate::support::{Look, Project};
+
+#[test]
+fn a_renamed_service_gives_its_port_to_the_new_one() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let old = here.process();
+    here.declare("service \"bot\"", "service \"robot\"");
+    here.declare("process \"bot\"", "process \"robot\"");
+    let planned = here.planned();
+    let place = |step: &str| {
+        planned
+            .iter()
+            .position(|it| it == step)
+            .unwrap_or_else(|| panic!("{step}: {planned:#?}"))
+    };
+    assert!(
+        place("restart remove service bot.service") < place("restart start service robot.service")
+    );
+    here.apply().exits(0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    assert_ne!(
+        here.process(),
+        old,
+        "there is one process, and it is another"
+    );
+    assert!(!here.unit().exists(), "the old unit is gone");
+    assert!(here.planned().is_empty());
+    here.rosey.run(&["drift", "test"]).exits(0);
+    here.rosey.run(&["rollback", "test", "--yes"]).exits(0);
+    assert!(here.unit().exists());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+}
+
+#[test]
+fn a_file_outside_comes_changes_and_goes() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let outside = project.path("outside/site.conf");
+    std::fs::create_dir(project.path("outside")).unwrap();
+    project.write("bot/site.conf.j2", "port {{ port }}\n");
+    let word = format!(
+        "file \"{}\" from=\"site.conf.j2\" mode=\"0600\"",
+        outside.display()
+    );
+    here.add(&word);
+    here.apply().exits(0);
+    assert_eq!(
+        std::fs::read_to_string(&outside).unwrap(),
+        format!("port {}\n", here.port)
+    );
+    let before = Look::at([project.path("outside")]).here();
+    assert!(
+        before
+            .of(outside.to_str().unwrap())
+            .unwrap()
+            .contains("mode=0600")
+    );
+    here.declare(&word, "");
+    here.apply().exits(0);
+    assert!(!outside.exists());
+    here.rosey.run(&["rollback", "test", "--yes"]).exits(0);
+    before.must_equal(&Look::at([project.path("outside")]).here());
+}
+
+#[test]
+fn what_is_removed_leaves_data_and_nothing_that_runs() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    std::fs::write(here.root().join("shared/local.env"), "MINE=1\n").unwrap();
+    here.rosey.run(&["remove", "test"]).exits(9);
+    here.rosey.run(&["remove", "test", "--yes"]).exits(0);
+    assert_eq!(here.serving(), None);
+    assert!(here.processes("").is_empty());
+    let root = here.root().display().to_string();
+    let left = Look::at([here.root()]).here();
+    for name in left.names() {
+        let inside = name.strip_prefix(&root).unwrap();
+        assert!(
+            inside.is_empty() || inside.starts_with("/shared"),
+            "{left:?}"
+        );
+    }
+    assert_eq!(
+        std::fs::read_to_string(here.root().join("shared/local.env")).unwrap(),
+        "MINE=1\n"
+    );
+    assert!(here.root().join("shared/data/rosey.db").exists());
+    here.rosey.run(&["remove", "test", "--yes"]).exits(0);
+    here.apply().exits(0);
+    assert_eq!(
+        std::fs::read_to_string(here.root().join("current/local.env")).unwrap(),
+        "MINE=1\n"
+    );
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    here.rosey
+        .run(&["remove", "test", "--yes", "--with-data"])
+        .exits(0);
+    assert!(!here.root().join("shared").exists());
+}

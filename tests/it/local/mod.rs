@@ -1,0 +1,19 @@
+//! Whole runs on this machine: `host "here" local=#true`, the built-in process manager and a service that really serves.
+//!
+//! One file a promise. Each test stands on a [`here::Here`] of its own, so all of them can run at the same time.
+
+mod here;
+
+mod approval;
+mod convergence;
+mod drift;
+mod foreign;
+mod going_back;
+mod input;
+mod leaving;
+mod rollback;
+mod saved_plans;
+mod secrets;
+mod tasks;
+mod turns;
+mod user;

@@ -1,0 +1,172 @@
+//! Two at once, a run that is cut off, and a run that is told to end.
+
+use std::process::Child;
+
+use rustix::process::Signal;
+
+use super::here::{Here, PATIENCE, lines_with_one_outcome, signal};
+use crate::support::{Project, Ran, wait_until};
+
+/// An apply that is under way: inside a task that waits until the test lets it go.
+struct Underway {
+    child: Child,
+}
+
+impl Underway {
+    fn begin(here: &Here<'_>) -> Self {
+        here.add(r#"task "wait" { run "touch $ROSEY_ROOT/../waits; until [ -e $ROSEY_ROOT/../go ]; do sleep 0.05; done"; undo "true"; timeout "60s"; }"#);
+        let child = here
+            .rosey
+            .command(&["apply", "test", "--yes", "--json"])
+            .spawn()
+            .unwrap();
+        let waits = here.project.path("waits");
+        wait_until("the task to run", PATIENCE, || waits.exists());
+        Self { child }
+    }
+
+    fn end(self) -> Ran {
+        let output = self.child.wait_with_output().unwrap();
+        Ran::new("the apply under way".to_owned(), &output)
+    }
+}
+
+fn helper(here: &Here<'_>) -> u32 {
+    let found = here.processes("rosey helper");
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0]
+}
+
+#[test]
+fn a_second_apply_is_told_who_is_there_or_waits() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let first = Underway::begin(&here);
+    let second = here.apply().exits(5);
+    assert!(second.stderr.contains("run"), "{}", second.stderr);
+    let lines = here.apply_json(&[], 5);
+    assert_eq!(lines.last().unwrap()["outcome"], "refused");
+    let status = here.rosey.run(&["status", "test"]).exits(0).stdout;
+    assert!(status.contains("apply"), "{status}");
+    let mut third = here
+        .rosey
+        .command(&["apply", "test", "--yes", "--wait"])
+        .spawn()
+        .unwrap();
+    let waiting = || here.processes("rosey helper").len() >= 2;
+    wait_until("the third to be there", PATIENCE, waiting);
+    assert!(third.try_wait().unwrap().is_none());
+    project.write("go", "");
+    lines_with_one_outcome(&first.end(), 0);
+    let third = Ran::new(
+        "the apply that waits".to_owned(),
+        &third.wait_with_output().unwrap(),
+    )
+    .exits(0);
+    assert!(
+        third.stderr.contains("unchanged") || third.stderr.contains("applied"),
+        "{}",
+        third.stderr
+    );
+    assert!(here.planned().is_empty());
+}
+
+#[test]
+fn a_run_whose_helper_was_killed_is_settled_by_the_next_command() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let before = here.look();
+    let underway = Underway::begin(&here);
+    here.kill(helper(&here));
+    let ran = underway.end();
+    assert!(
+        matches!(ran.code, Some(18 | 8 | 4)),
+        "{:?}: {}",
+        ran.code,
+        ran.stdout
+    );
+    let status = here.rosey.run(&["status", "test"]).exits(0).stdout;
+    assert!(status.contains("cut off"), "{status}");
+    project.write("go", "");
+    here.declare("task \"wait\"", "// task \"wait\"");
+    let settled = here.apply().exits(0);
+    assert!(settled.stderr.contains("cut off"), "{}", settled.stderr);
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    let status = here.rosey.run(&["status", "test"]).exits(0).stdout;
+    assert!(!status.contains("cut off"), "{status}");
+}
+
+#[test]
+fn a_run_whose_controller_was_killed_goes_back_by_itself() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let before = here.look();
+    let mut underway = Underway::begin(&here);
+    underway.child.kill().unwrap();
+    underway.child.wait().unwrap();
+    wait_until("the helper to have ended", PATIENCE, || {
+        here.processes("rosey helper").is_empty()
+    });
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    // Nobody has judged the release, so nothing is held.
+    project.write("go", "");
+    here.apply().exits(0);
+}
+
+#[track_caller]
+fn is_cancelled_by(what: Signal, code: i32) {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let before = here.look();
+    let underway = Underway::begin(&here);
+    signal(underway.child.id(), what);
+    let lines = lines_with_one_outcome(&underway.end(), code);
+    assert_eq!(lines.last().unwrap()["outcome"], "cancelled");
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    assert!(here.processes("sleep").is_empty());
+    project.write("go", "");
+    here.apply().exits(0);
+}
+
+#[test]
+fn an_interrupt_leaves_everything_as_it_was() {
+    is_cancelled_by(Signal::INT, 130);
+}
+
+#[test]
+fn a_termination_leaves_everything_as_it_was() {
+    is_cancelled_by(Signal::TERM, 143);
+}
+
+#[test]
+fn a_run_that_hangs_can_be_unlocked() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let before = here.look();
+    let underway = Underway::begin(&here);
+    let status = here
+        .rosey
+        .run(&["status", "test", "--json"])
+        .exits(0)
+        .json();
+    let text = status["notes"].to_string();
+    let run = text
+        .split("run ")
+        .nth(1)
+        .and_then(|rest| rest.split([' ', ',', ')', '"', ';']).next())
+        .expect("the run is named")
+        .to_owned();
+    here.rosey
+        .run(&["unlock", "test", "--run", "20200101T000000Z-000000"])
+        .exits(1);
+    here.rosey.run(&["unlock", "test", "--run", &run]).exits(0);
+    let ran = underway.end();
+    assert_ne!(ran.code, Some(0));
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    project.write("go", "");
+    here.apply().exits(0);
+}
