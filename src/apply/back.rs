@@ -15,8 +15,8 @@ use super::step::{TakeError, Way, in_words, is_attendant, is_same, stays, withou
 use super::sweep::sweep;
 use crate::host::{HostError, HostErrorKind};
 use crate::model::{
-    Action, EventKind, GateResult, Gates, Label, Resource, ResourceId, State, Step, StepId,
-    StepKind, Thing, Value,
+    Action, EventKind, GateResult, Gates, Label, Resource, ResourceId, ResourceKind, State, Step,
+    StepId, StepKind, Thing, Value,
 };
 use crate::plan::{Attendant, PlanInput, Turn, plan};
 use crate::step::kind::{Change, Kind, Named};
@@ -159,6 +159,10 @@ impl Return<'_> {
         let mut ids: BTreeSet<ResourceId> =
             self.told.opened.before.resources.keys().cloned().collect();
         ids.extend(begun.iter().cloned());
+        for id in self.waited_for(&begun) {
+            ids.remove(&id);
+            self.apart.insert(id);
+        }
         for id in ids {
             let before = self.told.opened.before.get(&id).cloned();
             let result = match self.site.kind(&id) {
@@ -185,6 +189,48 @@ impl Return<'_> {
         ends
     }
 
+    /// What the run made and the undo of something that happened once still needs, which has to wait for all other
+    /// hosts: the release that it was run from, and the directories above that.
+    fn waited_for(&self, begun: &BTreeSet<ResourceId>) -> BTreeSet<ResourceId> {
+        let mut waited_for = BTreeSet::new();
+        if self.back.all_back {
+            return waited_for;
+        }
+        let made: Vec<_> = self
+            .told
+            .begun_steps()
+            .filter(|step| !is_attendant(step) && begun.contains(&step.resource))
+            .filter_map(|step| {
+                Some((
+                    self.site.kind(&step.resource).ok()?,
+                    step,
+                    step.to.as_ref()?,
+                ))
+            })
+            .collect();
+        let once = made.iter().filter(|(kind, step, _)| is_once(*kind, step));
+        let uses = |(kind, step, resource): &(&dyn Kind, &Step, &Resource)| {
+            let id = &step.resource;
+            kind.uses(Named { id, resource })
+        };
+        let mut open: Vec<Thing> = once.flat_map(uses).collect();
+        while let Some(thing) = open.pop() {
+            for it in &made {
+                let (kind, step, to) = it;
+                let id = &step.resource;
+                let makes = kind.makes(Named { id, resource: to });
+                let is_new = self.told.opened.before.get(id).is_none();
+                if is_new
+                    && makes.iter().any(|made| thing.needs(made))
+                    && waited_for.insert(id.clone())
+                {
+                    open.extend(uses(it));
+                }
+            }
+        }
+        waited_for
+    }
+
     /// Resources that the run, or an earlier way back, has begun to change.
     fn begun(&self) -> BTreeSet<ResourceId> {
         let forward = self.told.begun_steps();
@@ -207,7 +253,7 @@ impl Return<'_> {
             self.apart.insert(id.clone());
             return Ok(None);
         }
-        let now = self.observe(id, self.wanted_of(id, before).as_ref())?;
+        let now = self.now(id, before)?;
         if !self.is_explained(kind, id, before, now.as_ref())? {
             let found = in_words(kind, id, now.as_ref(), before);
             self.apart_with(
@@ -220,6 +266,25 @@ impl Return<'_> {
         }
         let target = before.map(|before| reachable(kind, id, before));
         Ok(Some(Pair { now, target }))
+    }
+
+    /// A resource that was begun, as it is now. What a service uses can't be read from a host: it is what the run meant
+    /// it to use, by which it is stopped before that is taken away.
+    fn now(
+        &self,
+        id: &ResourceId,
+        before: Option<&Resource>,
+    ) -> Result<Option<Resource>, HostError> {
+        let steps = self.told.begun_steps();
+        let meant = steps.filter(|step| &step.resource == id && !is_attendant(step));
+        let meant = meant.filter_map(|step| step.to.as_ref()).last();
+        let mut now = self.observe(id, before.or(meant))?;
+        if let (Some(now), Some(meant)) = (&mut now, meant)
+            && id.kind == ResourceKind::SERVICE
+        {
+            now.settings = meant.settings.clone();
+        }
+        Ok(now)
     }
 
     /// A resource that wasn't begun: it is known so that what uses it finds it. Only what takes
@@ -270,7 +335,7 @@ impl Return<'_> {
         for step in self.steps_of(id) {
             for end in [&step.from, &step.to] {
                 // Some things can only be read by who knows how they should be.
-                let found = self.observe(id, end.as_ref().or(step.to.as_ref()))?;
+                let found = self.observe(id, end.as_ref())?;
                 if is(found.as_ref(), end.as_ref()) {
                     return Ok(true);
                 }
@@ -280,13 +345,6 @@ impl Return<'_> {
             }
         }
         Ok(false)
-    }
-
-    /// What a resource is read by: how it was, or, where it was not there, how the run wanted it. Who
-    /// manages a service isn't to be known otherwise.
-    fn wanted_of(&self, id: &ResourceId, before: Option<&Resource>) -> Option<Resource> {
-        let planned = || self.steps_of(id).find_map(|step| step.to.as_ref());
-        before.or_else(planned).cloned()
     }
 
     /// The steps of a resource that were begun, forward and back.
@@ -358,6 +416,9 @@ impl Return<'_> {
         match step {
             Some(step) => {
                 let resource = step.resource.clone();
+                // The last lines of a log have been told where it happened.
+                let error = error.to_string();
+                let error = error.lines().next().unwrap_or_default();
                 self.apart_with(&resource, format!("{resource} was not put back: {error}"));
             }
             None => self.returned.problems.push(error.to_string()),
@@ -372,8 +433,7 @@ impl Return<'_> {
             }
             let wanted = target.get(&id);
             let read = self.site.kind(&id).and_then(|kind| {
-                let read_by = self.wanted_of(&id, self.told.opened.before.get(&id));
-                let found = self.observe(&id, read_by.as_ref())?;
+                let found = self.observe(&id, self.reads_as(&id).as_ref())?;
                 let same = is_same(kind, &id, found.as_ref(), wanted);
                 Ok((!same && !stays(self.site, &id, wanted))
                     .then(|| in_words(kind, &id, found.as_ref(), wanted)))
@@ -392,6 +452,19 @@ impl Return<'_> {
                 }
             }
         }
+    }
+
+    /// How a resource is to be read: as it was before the run; one that wasn't there by the settings
+    /// of the run, which say whose it is (the manager that a service is asked of).
+    fn reads_as(&self, id: &ResourceId) -> Option<Resource> {
+        if let Some(before) = self.told.opened.before.get(id) {
+            return Some(before.clone());
+        }
+        let known = self.known.iter().find(|(known, _)| known == id);
+        known.map(|(_, resource)| Resource {
+            settings: resource.settings.clone(),
+            ..Resource::new()
+        })
     }
 
     fn finish(mut self) -> Result<Returned, JournalError> {

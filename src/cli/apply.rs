@@ -1,11 +1,8 @@
 //! `rosey apply`: makes the servers as declared, or leaves them as they were.
 
-use std::time::Duration;
-
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::readback::host_outcome;
-use crate::helper::protocol::Holder;
-use crate::model::{EventKind, FindingClass, HostName, HostOutcome, Outcome, OutcomeKind};
+use crate::model::{FindingClass, HostName, HostOutcome, Outcome, OutcomeKind};
 use crate::plan::saved::SavedPlan;
 use crate::report::plan_text;
 
@@ -15,14 +12,11 @@ use super::conducting::{Conducted, Talk};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::freeze::refuse_frozen;
-use super::marking::busy;
+use super::notes::refuse_busy;
 use super::plan::{Planned, body, plan, versions, view};
 use super::project::Project;
 use super::surroundings::Surroundings;
-use super::{Session, gate, settling};
-
-/// How long to wait before looking again whether a run is over.
-const PAUSE: Duration = Duration::from_millis(500);
+use super::{Session, gate, settling, waiting};
 
 pub(super) async fn run(
     session: &Session,
@@ -104,23 +98,10 @@ async fn prepare(
     }
     let version = arguments.version.as_deref();
     let mut planned = plan(session, project, &choice, version).await?;
-    let mut told = false;
-    // What was read while somebody else's run is under way says nothing about what it will leave.
-    while let Some((host, holder)) = holder(&planned) {
-        if !arguments.wait {
-            return Err(busy(host.as_str(), &holder));
-        }
-        if !std::mem::replace(&mut told, true) {
-            let reason = format!(
-                "the {} of {} by {} (run {})",
-                holder.command, holder.app, holder.author.user, holder.run
-            );
-            let host = Some(host);
-            talk.events().emit(EventKind::Waiting { host, reason });
-        }
-        tokio::time::sleep(PAUSE).await;
-        let project = planned.deployment.project;
-        planned = plan(session, project, &choice, version).await?;
+    let survey = &planned.declaration.survey;
+    if waiting::until_free(&planned.deployment, survey, arguments.wait, talk).await? {
+        // What was planned on is no more: the run that was waited for has changed it.
+        planned = plan(session, planned.deployment.project, &choice, version).await?;
     }
     if settling::settle(
         session,
@@ -146,6 +127,8 @@ async fn prepare(
     refuse_held(&planned)?;
     refuse_blocked(&planned)?;
     if planned.prospect.plan.is_empty() {
+        // In the middle of somebody's run everything may be as declared, and is not known to stay so.
+        refuse_busy(&planned.declaration.survey)?;
         return Ok(planned);
     }
     if !arguments.json && saved.is_none() {
@@ -165,12 +148,6 @@ async fn prepare(
     };
     approval::ask(session, given, "Apply this?")?;
     Ok(planned)
-}
-
-/// Who has the lock of an app, if somebody does.
-fn holder(planned: &Planned) -> Option<(HostName, Holder)> {
-    let mut members = planned.declaration.survey.members.iter();
-    members.find_map(|(member, app)| Some((member.host.clone(), app.holder.clone()?)))
 }
 
 /// Whether a target is a saved plan rather than an environment.

@@ -12,7 +12,6 @@ use crate::helper::protocol::Marks;
 use crate::model::{OutcomeKind, ResourceId, Step};
 use crate::report::{PlanView, plan_text};
 
-use super::Session;
 use super::approval::{self, Given};
 use super::arguments;
 use super::conducting::{Conducted, Talk, print_line};
@@ -24,6 +23,7 @@ use super::healing::Healing;
 use super::notes::refuse_busy;
 use super::project::Project;
 use super::surroundings::Surroundings;
+use super::{Session, settling};
 
 pub(super) async fn run(
     session: &Session,
@@ -31,8 +31,16 @@ pub(super) async fn run(
 ) -> Result<Exit, CommandError> {
     let project = Project::open(&session.around, Some(&arguments.environment))?;
     let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
-    let survey = deployment.survey(BTreeMap::new()).await?;
+    let mut survey = deployment.survey(BTreeMap::new()).await?;
     refuse_busy(&survey)?;
+    if arguments.heal {
+        let talk = Talk::begin(session, false);
+        let settled = settling::settle(session, &deployment, &survey, &talk, "heal").await;
+        talk.close().await;
+        if settled? {
+            survey = deployment.survey(BTreeMap::new()).await?;
+        }
+    }
     let prospect = deployment
         .prospect(&survey, last_applied(&survey), arguments.heal)
         .await?;
@@ -125,7 +133,7 @@ async fn heal(
             .as_ref()?
             .current()?
             .clone();
-        // It is the same generation again: a rollback goes to the one before it.
+        // What is healed is the generation that stands: going back goes further back than that.
         let parent = current.parent;
         let toward = Toward::Earlier {
             target: Box::new(current),

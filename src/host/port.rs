@@ -292,8 +292,9 @@ pub trait ReadHost: Send + Sync {
     /// When the manager can't be asked.
     fn service(&self, unit: &Unit) -> Result<ServiceStatus, HostError>;
 
-    /// The last lines of a service's log, oldest first; empty when there is none.
-    fn service_log(&self, unit: &Unit, lines: usize) -> Vec<String>;
+    /// The last lines of a service's log, oldest first; empty when there is none. Lines from before `since` are left
+    /// out where the manager knows when they were written.
+    fn service_log(&self, unit: &Unit, lines: usize, since: Option<&Moment>) -> Vec<String>;
 
     /// Live processes that refer to something at or below a path (cwd, exe, root, maps).
     ///

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{CWD, Mode, OFlags, openat, syncfs};
 
@@ -89,16 +89,29 @@ pub(super) fn manage(unit: &str, act: &ServiceAct, timeout: Duration) -> Result<
     }
 }
 
-/// The last lines that a unit logged, oldest first; none where the journal can't be asked.
-pub(super) fn log(unit: &str, lines: usize) -> Vec<String> {
-    let unit = format!("--unit={unit}");
-    let lines = lines.to_string();
-    let arguments = ["-q", &unit, "-n", &lines, "-o", "cat", "--no-pager"];
+/// The last lines that a unit logged since a moment, oldest first; none where the journal can't be asked.
+pub(super) fn log(unit: &str, lines: usize, since: Option<&Moment>) -> Vec<String> {
+    let mut arguments = vec!["-q".to_owned(), "--no-pager".to_owned()];
+    arguments.extend(["-o".to_owned(), "cat".to_owned()]);
+    arguments.extend([format!("--unit={unit}"), format!("--lines={lines}")]);
+    arguments.extend(since.map(|since| format!("--since=@{}", wall_clock(since))));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match ask("journalctl", &arguments, PATIENCE) {
         Ok(said) if said.status == Some(0) => said.output.lines().map(str::to_owned).collect(),
         // The log only illustrates an error that is told anyway.
         _ => Vec::new(),
     }
+}
+
+/// A moment of this boot in seconds since 1970, the only form in which journalctl takes a time.
+fn wall_clock(moment: &Moment) -> f64 {
+    let ago = super::clock::moment()
+        .monotonic
+        .saturating_sub(moment.monotonic);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    now.saturating_sub(Duration::from_micros(ago)).as_secs_f64()
 }
 
 fn systemctl(arguments: &[&str], timeout: Duration) -> Result<Said, HostErrorKind> {

@@ -20,3 +20,4 @@ mod lab;
 mod local;
 mod snapshot;
 mod ssh;
+mod structure;

@@ -70,9 +70,9 @@ impl ReadHost for LocalHost {
         status.context("ask for the state of", Path::new(&unit.name))
     }
 
-    fn service_log(&self, unit: &Unit, lines: usize) -> Vec<String> {
+    fn service_log(&self, unit: &Unit, lines: usize, since: Option<&Moment>) -> Vec<String> {
         match &unit.manager {
-            Manager::Systemd => systemd::log(&unit.name, lines),
+            Manager::Systemd => systemd::log(&unit.name, lines, since),
             Manager::Process { directory } => {
                 process::Service::new(Path::new(directory), &unit.name)
                     .map_or_else(|_| Vec::new(), |service| service.log(lines))

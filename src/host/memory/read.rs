@@ -92,7 +92,7 @@ impl ReadHost for MemoryHost {
         })
     }
 
-    fn service_log(&self, unit: &Unit, lines: usize) -> Vec<String> {
+    fn service_log(&self, unit: &Unit, lines: usize, _since: Option<&Moment>) -> Vec<String> {
         let world = self.world();
         let log = world
             .services

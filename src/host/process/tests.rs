@@ -72,7 +72,7 @@ impl Managed {
     }
 
     fn log(&self) -> Vec<String> {
-        self.host.service_log(&self.unit, 100)
+        self.host.service_log(&self.unit, 100, None)
     }
 
     /// Waits until a file has a whole line, and gives it.
@@ -344,7 +344,7 @@ fn a_service_gets_its_environment_and_directory_and_nothing_of_ours() {
     ];
     until("its output", || app.log().len() == expected.len());
     assert_eq!(app.log(), expected);
-    assert_eq!(app.host.service_log(&app.unit, 1), ["<two>"]);
+    assert_eq!(app.host.service_log(&app.unit, 1, None), ["<two>"]);
 }
 
 #[test]

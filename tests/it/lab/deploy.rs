@@ -1,5 +1,9 @@
 //! The first deployment to servers, and what follows when nothing or little has changed.
 
+use std::time::Duration;
+
+use crate::support::wait_until;
+
 use super::fleet::{Commands as _, Fleet};
 
 /// The helpers on a host: the name of each is its digest, so another would lie beside it.
@@ -31,4 +35,61 @@ fn a_first_apply_reaches_all_hosts_and_a_second_finds_nothing_to_do() {
     assert_eq!(fleet.lab.exec(1, HELPERS), helpers);
     rosey.drift().exits(0);
     fleet.must_be(&before);
+}
+
+#[test]
+fn a_reboot_a_crash_and_a_restart_by_hand_are_no_difference() {
+    let fleet = Fleet::deployed(3);
+    let lab = &fleet.lab;
+    let main = "systemctl show --property MainPID --value rosey-bot";
+    lab.reboot(1);
+    let killed = lab.exec(2, &format!("{main}; kill -9 $({main})"));
+    lab.exec(3, "systemctl restart rosey-bot");
+    let rosey = fleet.rosey();
+    assert_eq!(rosey.steps(), [""; 0]);
+    rosey.drift().exits(0);
+    wait_until(
+        "systemd to restart the bot",
+        Duration::from_secs(20),
+        || {
+            let now = lab.exec(2, main);
+            now != killed && now != "0"
+        },
+    );
+    assert_eq!(rosey.steps(), [""; 0]);
+    rosey.drift().exits(0);
+}
+
+#[test]
+fn a_changed_file_takes_a_new_release_and_a_restart_and_nothing_else() {
+    let fleet = Fleet::deployed(2);
+    let rosey = fleet.rosey();
+    let unit = "stat --format %i /etc/systemd/system/rosey-bot.service";
+    let before = fleet.lab.exec(2, unit);
+    fleet.version("1.1.0");
+    let steps: Vec<String> = rosey
+        .steps()
+        .into_iter()
+        .filter(|step| step.starts_with("h2 "))
+        .map(|step| {
+            step.split("-bot/releases/1.1.0-")
+                .next()
+                .unwrap_or("")
+                .to_owned()
+        })
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            "h2 check gates rosey-bot",
+            "h2 create release /opt/rosey",
+            "h2 restart service rosey-bot.service",
+            "h2 take backup rosey-bot",
+            "h2 update link /opt/rosey-bot/current"
+        ]
+    );
+    rosey.apply().exits(0);
+    assert_eq!(fleet.served(), ["1.1.0"; 2]);
+    assert_eq!(fleet.lab.exec(2, unit), before);
+    assert_eq!(rosey.steps(), [""; 0]);
 }

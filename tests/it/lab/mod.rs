@@ -1,5 +1,16 @@
 //! Tests against real servers. They need root and namespaces; `tests/run` leaves them out where there are none.
 
+mod adopt;
+mod back;
+mod cut;
 mod deploy;
+mod drift;
 mod fleet;
+mod front;
 mod hosts;
+mod old;
+mod once;
+mod python;
+mod refused;
+mod rollback;
+mod secrets;

@@ -1,0 +1,81 @@
+//! Releases that don't work out: every host is as it was, byte for byte, and the same is not tried again unasked.
+
+use super::fleet::{Commands as _, Fleet};
+
+/// Gives the second host a fault of its own.
+fn break_second(fleet: &Fleet, fault: &str) {
+    let address = fleet.lab.address(2);
+    let host = format!("host \"h2\" address=\"{address}\" user=\"deploy\" {{ ");
+    fleet.declare(&host, &format!("{host}vars {{ fault \"{fault}\"; }}; "));
+}
+
+#[test]
+fn a_release_that_fails_on_the_second_host_leaves_all_as_they_were() {
+    let fleet = Fleet::deployed(3);
+    let before = fleet.snapshots();
+    fleet.version("2.0.0");
+    break_second(&fleet, "unhealthy");
+    fleet.declare("within \"10s\"", "within \"3s\"");
+    let rosey = fleet.rosey();
+    let failed = rosey
+        .run(&["apply", "lab", "--yes", "--json"])
+        .exits(7)
+        .json_lines();
+    let outcome = failed.last().expect("there is an outcome");
+    assert_eq!(outcome["outcome"], "rolled-back");
+    assert_eq!(outcome["hosts"]["h1"]["version"], "1.0.0");
+    assert_eq!(fleet.served(), ["1.0.0"; 3]);
+    fleet.must_be(&before);
+
+    // The same again is held; with the gate corrected it is something else.
+    let held = rosey.apply().exits(5);
+    assert!(
+        held.stderr.contains("rosey release-hold lab"),
+        "{}",
+        held.stderr
+    );
+    fleet.must_be(&before);
+    fleet.declare("json \"status\" \"running\"\n", "");
+    fleet.declare("json \"connected\" #true\n", "");
+    rosey.apply().exits(0);
+    assert_eq!(fleet.served(), ["2.0.0"; 3]);
+}
+
+#[test]
+fn a_service_that_ends_at_once_makes_way_for_the_old_one() {
+    let fleet = Fleet::up(2);
+    // Five starts within ten minutes, then systemd refuses any: also the one of the way back.
+    fleet.project.replace(
+        "bot/systemd/rosey-bot.service",
+        "[Unit]\n",
+        "[Unit]\nStartLimitIntervalSec=600\nStartLimitBurst=5\n",
+    );
+    fleet.project.replace(
+        "bot/systemd/rosey-bot.service",
+        "RestartSec=1\n",
+        "RestartSec=20ms\n",
+    );
+    let rosey = fleet.rosey();
+    rosey.apply().exits(0);
+    let before = fleet.snapshots();
+    fleet.version("2.0.0");
+    break_second(&fleet, "exit");
+    let failed = rosey.apply().exits(7);
+    assert!(
+        failed.stderr.contains("ends at once: a fault on purpose"),
+        "{}",
+        failed.stderr
+    );
+    assert_eq!(fleet.served(), ["1.0.0"; 2]);
+    fleet.must_be(&before);
+    rosey.apply().exits(5);
+}
+
+#[test]
+fn a_first_deploy_that_fails_leaves_nothing_behind() {
+    let fleet = Fleet::up(1);
+    let before = fleet.snapshots();
+    fleet.declare("fault \"\"", "fault \"exit\"");
+    fleet.rosey().apply().exits(7);
+    fleet.must_be(&before);
+}

@@ -1,0 +1,55 @@
+//! Runs that are cut off, and runs in each other's way.
+
+use std::time::Duration;
+
+use crate::support::{Ran, wait_until};
+
+use super::fleet::{Commands as _, Fleet};
+
+#[test]
+fn a_helper_that_dies_in_the_middle_leaves_what_the_next_command_settles() {
+    let fleet = Fleet::deployed(2);
+    let before = fleet.snapshots();
+    let rosey = fleet.rosey();
+    // It waits in the gates of the first host, which has the new release by then.
+    fleet.version("2.0.0");
+    fleet.declare("fault \"\"", "fault \"unhealthy\"");
+    fleet.declare("within \"10s\"", "within \"60s\"");
+    let run = rosey.start(&["apply", "lab", "--yes"]);
+    wait_until("the new release on host 1", Duration::from_secs(30), || {
+        fleet
+            .lab
+            .exec(1, "curl --silent http://127.0.0.1:8000/api/health || true")
+            .contains("2.0.0")
+    });
+    fleet.lab.exec(1, "pkill -9 '^helper-'");
+    let output = run.wait_with_output().expect("it was started");
+    let ran = Ran::new("rosey apply".to_owned(), &output);
+    assert!(matches!(ran.code, Some(7 | 8 | 18)), "{ran:?}");
+
+    rosey.run(&["drift", "lab", "--heal", "--yes"]).exits(0);
+    assert_eq!(fleet.served(), ["1.0.0"; 2]);
+    fleet.must_be(&before);
+    rosey.drift().exits(0);
+}
+
+#[test]
+fn the_second_of_two_controllers_is_told_who_is_at_work() {
+    let fleet = Fleet::deployed(1);
+    let rosey = fleet.rosey();
+    fleet.version("2.0.0");
+    fleet.declare("fault \"\"", "fault \"unhealthy\"");
+    fleet.declare("within \"10s\"", "within \"5s\"");
+    let mut first = rosey.start(&["apply", "lab", "--yes", "--reason", "the first one"]);
+    wait_until("the new release", Duration::from_secs(30), || {
+        fleet
+            .lab
+            .exec(1, "curl --silent http://127.0.0.1:8000/api/health || true")
+            .contains("2.0.0")
+    });
+    let second = fleet.rosey().apply().exits(5);
+    assert!(second.stderr.contains("rosey unlock"), "{}", second.stderr);
+    // Reading takes no lock.
+    fleet.rosey().run(&["status", "lab"]).exits(0);
+    assert_eq!(first.wait().expect("it was started").code(), Some(7));
+}

@@ -1,0 +1,44 @@
+//! Tasks that run once a run, on one host.
+
+use super::fleet::{Commands as _, Fleet};
+
+/// Notes on each host what was run there. A migration belongs to all hosts, so its database would too.
+const MIGRATE: &str = r#"    task "migrate" once=#true {
+        run "echo up $ROSEY_VERSION >>/tmp/migrations"
+        undo "echo down $ROSEY_VERSION >>/tmp/migrations"
+        inputs "migrations/"
+    }
+    service "rosey-bot" {"#;
+
+fn ran(fleet: &Fleet) -> Vec<String> {
+    let read = |host| {
+        fleet
+            .lab
+            .exec(host, "cat /tmp/migrations 2>/dev/null || true")
+    };
+    fleet.lab.hosts().map(read).collect()
+}
+
+#[test]
+fn a_migration_runs_on_one_host_and_is_undone_last() {
+    let fleet = Fleet::up(3);
+    fleet.declare("    service \"rosey-bot\" {", MIGRATE);
+    let rosey = fleet.rosey();
+    rosey.apply().exits(0);
+    assert_eq!(ran(&fleet), ["up 1.0.0", "", ""]);
+    // Another release with the same migrations has nothing to migrate.
+    fleet.version("1.1.0");
+    rosey.apply().exits(0);
+    assert_eq!(ran(&fleet), ["up 1.0.0", "", ""]);
+    let before = fleet.snapshots();
+    fleet.version("2.0.0");
+    fleet
+        .project
+        .write("bot/migrations/0002-more.up.sql", "SELECT 1;\n");
+    fleet.declare("fault \"\"", "fault \"unhealthy\"");
+    fleet.declare("within \"10s\"", "within \"2s\"");
+    rosey.apply().exits(7);
+    assert_eq!(ran(&fleet), ["up 1.0.0\nup 2.0.0\ndown 2.0.0", "", ""]);
+    assert_eq!(fleet.served(), ["1.1.0"; 3]);
+    fleet.must_be(&before);
+}

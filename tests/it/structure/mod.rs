@@ -1,0 +1,9 @@
+//! What holds the shape of the code: rules about the sources as text, and proofs of what the design says of them.
+//!
+//! The program is not asked what it does here.
+
+mod binary;
+mod layers;
+mod libraries;
+mod sources;
+mod words;
