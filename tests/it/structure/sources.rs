@@ -56,10 +56,25 @@ pub fn of_the_program() -> Vec<Source> {
         let directory = source.directory();
         let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
         for (index, line) in lines.iter().enumerate() {
-            let is_test = line.starts_with("#[cfg(test)]");
-            let mut next = lines[index + 1..].iter().filter(|it| !it.starts_with("#["));
-            if let Some(module) = is_test.then(|| next.next()).flatten().and_then(declared) {
-                of_tests.insert(format!("{directory}/{module}"));
+            if !line.starts_with("#[cfg(test)]") {
+                continue;
+            }
+            // The attributes that follow, up to the item: one of them may name the module's file.
+            let mut named = None;
+            for next in &lines[index + 1..] {
+                let path = next
+                    .strip_prefix("#[path = \"")
+                    .and_then(|it| it.strip_suffix(".rs\"]"));
+                let beside = source
+                    .path
+                    .rsplit_once('/')
+                    .map_or("", |(beside, _)| beside);
+                named = named.or_else(|| path.map(|path| format!("{beside}/{path}")));
+                if !next.starts_with("#[") {
+                    let usual = declared(next).map(|module| format!("{directory}/{module}"));
+                    of_tests.extend(usual.map(|usual| named.unwrap_or(usual)));
+                    break;
+                }
             }
         }
     }
@@ -75,7 +90,7 @@ pub fn of_the_program() -> Vec<Source> {
 }
 
 /// The module that a line such as `pub(crate) mod tests;` declares.
-fn declared<'a>(line: &&'a str) -> Option<&'a str> {
+fn declared(line: &str) -> Option<&str> {
     let (visibility, rest) = line.split_once("mod ")?;
     let is_item = visibility.is_empty() || visibility.starts_with("pub");
     rest.strip_suffix(';').filter(|_| is_item)
