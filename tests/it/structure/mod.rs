@@ -3,6 +3,7 @@
 //! The program is not asked what it does here.
 
 mod binary;
+mod demo_plan;
 mod layers;
 mod libraries;
 mod sources;
