@@ -1,10 +1,11 @@
 //! What holds the shape of the code: rules about the sources as text, and proofs of what the design says of them.
 //!
-//! The program is not asked what it does here.
+//! The program is not asked what it does here, but [`toy`] builds it with a kind of its own.
 
 mod binary;
 mod demo_plan;
 mod layers;
 mod libraries;
 mod sources;
+mod toy;
 mod words;
