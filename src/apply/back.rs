@@ -335,7 +335,8 @@ impl Return<'_> {
         for step in self.steps_of(id) {
             for end in [&step.from, &step.to] {
                 // Some things can only be read by who knows how they should be.
-                let found = self.observe(id, end.as_ref())?;
+                let unknown = self.reads_as(id);
+                let found = self.observe(id, end.as_ref().or(unknown.as_ref()))?;
                 if is(found.as_ref(), end.as_ref()) {
                     return Ok(true);
                 }
