@@ -11,7 +11,9 @@ use thiserror::Error;
 use super::ledger::{self, LedgerError};
 use crate::content::own_owner;
 use crate::host::{EntryType, HostError, HostErrorKind, Owner, ReadHost, WriteHost};
-use crate::model::{AppName, Digest, EnvironmentName, Ledger, Places, ResourceId, ResourceKind};
+use crate::model::{
+    AppName, Digest, EnvironmentName, Ledger, Places, ResourceId, ResourceKind, Value,
+};
 
 const FORMAT: &str = "rosey registry 1\n";
 
@@ -211,11 +213,15 @@ impl Claims {
         };
         for (id, resource) in &state.resources {
             let external = resource.settings.get("external");
-            if external.and_then(crate::model::Value::as_bool) == Some(true) {
+            if external.and_then(Value::as_bool) == Some(true) {
                 continue;
             }
+            let setting = |name: &str| resource.settings.get(name).and_then(Value::as_text);
             if id.kind == ResourceKind::SERVICE {
-                claims.units.push(id.name.clone());
+                // The built-in manager knows units by root: the same name elsewhere is another one.
+                if setting("manager") != Some("process") {
+                    claims.units.push(id.name.clone());
+                }
             } else if id.name.starts_with('/') {
                 claims.paths.push(id.name.clone());
             }
