@@ -106,11 +106,16 @@ pub fn compose(
         if plan.is_empty() && !matches!(toward, Toward::Nothing { .. }) {
             continue;
         }
+        // What is given back is somebody else's from then on.
+        let mut state = seen.to.clone();
+        state
+            .resources
+            .retain(|id, _| !seen.given_back.contains(id));
         let making = Making {
             app,
             surveyed,
             number: next_number(survey, &member),
-            state: &seen.to,
+            state: &state,
             gates: &seen.wanted.gates,
             standing: last_applied(survey, &member).backup,
             author: &order.author,

@@ -113,6 +113,8 @@ pub struct Seen {
     pub actual: State,
     /// How everything should be.
     pub to: State,
+    /// What of that is given back to whoever had it before rosey took it over.
+    pub given_back: BTreeSet<ResourceId>,
 }
 
 /// The hosts as they are, and the plan.
@@ -178,11 +180,14 @@ impl Prospect {
                 continue;
             };
             let last = last_applied(look.survey, &member);
-            let to_be = if wanted.for_good {
+            let back = states::given_back(&wanted.state, &last.state, &last.found);
+            let given_back = back.resources.keys().cloned().collect();
+            let mut to_be = if wanted.for_good {
                 wanted.state.clone()
             } else {
                 states::to_be(&wanted.state, &seen.actual, &last.state, look.kinds)?
             };
+            to_be.extend(back);
             attendants.extend(accompanying(
                 &member,
                 &wanted.gates,
@@ -205,6 +210,7 @@ impl Prospect {
                     wanted,
                     actual: seen.actual.clone(),
                     to: to_be,
+                    given_back,
                 },
             );
         }
@@ -247,6 +253,8 @@ pub struct LastApplied {
     pub gates: Gates,
     /// What its backups cover.
     pub backup: Option<Resource>,
+    /// What was there before rosey, of what it has taken over.
+    pub found: State,
 }
 
 /// The generation of a member that stands.
@@ -261,6 +269,12 @@ pub fn last_applied(survey: &Survey, member: &Member) -> LastApplied {
             state: generation.state.clone(),
             gates: generation.gates.clone(),
             backup: generation.backup.clone(),
+            // What went back to that already is nobody's.
+            found: ledger
+                .filter(|_| generation.release.is_some())
+                .and_then(crate::model::Ledger::found)
+                .map(|found| found.state.clone())
+                .unwrap_or_default(),
         },
         None => LastApplied::default(),
     }

@@ -218,10 +218,12 @@ impl<'h> Session<'h> {
             self.make_directory(directory, 0o755)?;
         }
         self.make_root(id, app, open)?;
-        if first {
-            self.keep_found(app, &told.opened.before)?;
-        }
-        Ok(())
+        let found = if first {
+            told.opened.before.clone()
+        } else {
+            ledger::taken_over(&told)
+        };
+        self.keep_found(app, &found)
     }
 
     fn make_directory(&self, path: &Path, mode: u32) -> Result<(), HostError> {
@@ -265,11 +267,12 @@ impl<'h> Session<'h> {
         }
     }
 
-    /// Keeps the bytes of files that were there before rosey came, so that generation 0 can be had again.
+    /// Keeps the bytes of files that rosey didn't make, before it changes them: generation 0 can be had again.
     pub(super) fn keep_found(&self, app: &App, before: &State) -> Result<(), Refusal> {
         let mut contents = BTreeMap::new();
         for (id, resource) in &before.resources {
-            if id.kind != ResourceKind::FILE {
+            // A file may stand where a link is wanted.
+            if id.kind != ResourceKind::FILE && id.kind != ResourceKind::LINK {
                 continue;
             }
             let path = std::path::Path::new(&id.name);

@@ -2,6 +2,7 @@
 //!
 //! Written whole, synced and renamed. What its words mean is in [`crate::model::ledger`].
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -10,8 +11,9 @@ use thiserror::Error;
 use super::protocol::Marks;
 use super::registry::{read_if_there, write_durably};
 use crate::apply::Told;
+use crate::apply::step::is_attendant;
 use crate::host::{HostError, HostErrorKind, Owner, ReadHost, WriteHost};
-use crate::model::{Generation, Ledger, State};
+use crate::model::{Generation, Ledger, ResourceId, ResourceKind, State, Value};
 
 const FORMAT: &str = "rosey ledger 1";
 
@@ -138,6 +140,74 @@ pub fn take_in(ledger: &mut Ledger, told: &Told) {
     ledger
         .changes
         .extend(changes.map(|(id, moment)| (id.clone(), moment.clone())));
+}
+
+/// Whether somebody else's thing of this kind would be lost if rosey changed it. What lies in the
+/// app's shared directory is its own; a release and a task are rosey's by their nature.
+fn may_be_foreign(told: &Told, id: &ResourceId) -> bool {
+    let shared = told.opened.root.join("shared");
+    id.kind != ResourceKind::RELEASE
+        && id.kind != ResourceKind::TASK
+        && !Path::new(&id.name).starts_with(shared)
+}
+
+/// What a run takes over: it was there, rosey didn't answer for it, and the plan changes it.
+#[must_use]
+pub fn taken_over(told: &Told) -> State {
+    let opened = &told.opened;
+    let steps = opened.plan.steps.iter().filter(|step| !is_attendant(step));
+    let changed: BTreeSet<&ResourceId> = steps.map(|step| &step.resource).collect();
+    let resources = opened.before.resources.iter().filter(|(id, resource)| {
+        changed.contains(id)
+            && opened.known.get(id).is_none()
+            && may_be_foreign(told, id)
+            && resource.settings.get("external").and_then(Value::as_bool) != Some(true)
+    });
+    State {
+        resources: resources
+            .map(|(id, resource)| (id.clone(), resource.clone()))
+            .collect(),
+    }
+}
+
+/// What a run found as it should be, of which no run before it knew: it was there before rosey came
+/// to it. At the first run that is everything that no step changes.
+#[must_use]
+pub fn met(ledger: &Ledger, told: &Told, state: &State) -> State {
+    let first = ledger.generations.iter().all(|it| it.run.is_none());
+    let steps = &told.opened.plan.steps;
+    let applied = |id: &ResourceId| {
+        let mut generations = ledger.generations.iter().filter(|it| it.release.is_some());
+        generations.any(|it| it.state.get(id).is_some())
+    };
+    let resources = state.resources.iter().filter(|(id, resource)| {
+        !resource.attributes.is_empty()
+            && !steps.iter().any(|step| &step.resource == *id)
+            && (first || (may_be_foreign(told, id) && !applied(id)))
+    });
+    State {
+        resources: resources
+            .map(|(id, resource)| (id.clone(), resource.clone()))
+            .collect(),
+    }
+}
+
+/// Takes in what a run has found that rosey didn't make, into generation 0; and lets go there what
+/// the new generation gives back, since from then on it is somebody else's again.
+pub fn find(ledger: &mut Ledger, found: State, told: &Told, generation: &Generation) {
+    let Some(first) = ledger.generations.first_mut() else {
+        return;
+    };
+    if first.run.is_some() {
+        return;
+    }
+    first.state.extend(found);
+    if generation.release.is_some() {
+        let given_back = |id: &ResourceId| {
+            told.opened.known.get(id).is_some() && generation.state.get(id).is_none()
+        };
+        first.state.resources.retain(|id, _| !given_back(id));
+    }
 }
 
 /// Takes in marks.

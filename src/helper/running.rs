@@ -8,7 +8,7 @@ use super::protocol::{AppAddress, Marks, Refusal, RefusalKind, Reply, StepFailur
 use super::refuse::refusal;
 use super::session::{Answer, Session};
 use crate::apply::step::is_same;
-use crate::apply::{Batch, Record, Settled, Told, Way, take_all};
+use crate::apply::{Batch, Record, Settled, Way, take_all};
 use crate::model::{AppName, Generation, Resource, ResourceId, RunId, State, StepId};
 
 impl Session<'_> {
@@ -133,13 +133,11 @@ impl Session<'_> {
         let mut ledger = ledger.take().unwrap_or_else(|| ledger::begin(&told));
         ledger::take_in(&mut ledger, &told);
         generation.state = self.as_read(&app, run, &generation.state)?;
-        if let [first] = ledger.generations.as_mut_slice()
-            && first.run.is_none()
-        {
-            let found = found(&told, &generation.state);
-            self.keep_found(&app, &found)?;
-            first.state.extend(found);
-        }
+        let mut found = ledger::taken_over(&told);
+        let met = ledger::met(&ledger, &told, &generation.state);
+        self.keep_found(&app, &met)?;
+        found.extend(met);
+        ledger::find(&mut ledger, found, &told, &generation);
         ledger::append(&mut ledger, generation);
         ledger::mark(&mut ledger, marks);
         ledger::store(self.host, &app.places.state, &ledger, self.registry.user())?;
@@ -184,20 +182,5 @@ impl Session<'_> {
         ledger::mark(&mut ledger, marks);
         ledger::store(self.host, &app.places.state, &ledger, self.registry.user())?;
         Ok(Reply::Done)
-    }
-}
-
-/// What the first run of an app found as it should be: it was there before rosey came, too.
-fn found(told: &Told, state: &State) -> State {
-    let changed = |id: &ResourceId| {
-        let mut steps = told.opened.plan.steps.iter();
-        steps.any(|step| &step.resource == id)
-    };
-    let resources = state.resources.iter();
-    State {
-        resources: resources
-            .filter(|(id, resource)| !changed(id) && !resource.attributes.is_empty())
-            .map(|(id, resource)| (id.clone(), resource.clone()))
-            .collect(),
     }
 }

@@ -136,6 +136,12 @@ impl Ledger {
         self.generations.last()
     }
 
+    /// Generation 0: what was there before rosey came, and of what it took over later, before that.
+    #[must_use]
+    pub fn found(&self) -> Option<&Generation> {
+        self.generations.first().filter(|first| first.run.is_none())
+    }
+
     /// The freeze that holds at a time, in seconds since 1970.
     #[must_use]
     pub fn frozen(&self, now: i64) -> Option<&Freeze> {

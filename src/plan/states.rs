@@ -1,6 +1,6 @@
 //! The states that a command compares.
 
-use crate::model::State;
+use crate::model::{ResourceId, ResourceKind, State};
 use crate::step::kind::{Change, Kind, Named};
 
 use super::PlanError;
@@ -40,6 +40,25 @@ pub fn to_be(
     Ok(to)
 }
 
+/// What a plan puts back beside what is wanted: what rosey has taken over, and what is wanted no more.
+///
+/// `last` is the last applied state, `found` what was there before rosey came to it. A service isn't
+/// started again where another one comes in its stead: both would want the same port.
+#[must_use]
+pub fn given_back(wanted: &State, last: &State, found: &State) -> State {
+    let is_service = |id: &ResourceId| id.kind == ResourceKind::SERVICE;
+    let mut services = wanted.resources.keys().filter(|id| is_service(id));
+    let replaced = services.any(|id| last.get(id).is_none());
+    let resources = found.resources.iter().filter(|(id, _)| {
+        last.get(id).is_some() && wanted.get(id).is_none() && !(replaced && is_service(id))
+    });
+    State {
+        resources: resources
+            .map(|(id, resource)| (id.clone(), resource.clone()))
+            .collect(),
+    }
+}
+
 /// What the way back leads to, where a plan leads from `from` to `to`.
 ///
 /// That is `from`; but a resource that the plan leaves alone is taken as it is wanted, since more can
@@ -61,4 +80,48 @@ pub fn before(from: &State, to: &State, kinds: &[&dyn Kind]) -> Result<State, Pl
         }
     }
     Ok(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{AppName, HostName, Resource};
+
+    fn state(resources: &[(ResourceKind, &str, &str)]) -> State {
+        let resources = resources.iter().map(|(kind, name, content)| {
+            let id = ResourceId {
+                host: HostName::new("a").unwrap(),
+                app: AppName::new("bot").unwrap(),
+                kind: kind.clone(),
+                name: (*name).to_owned(),
+            };
+            (id, Resource::new().with("content", *content))
+        });
+        State {
+            resources: resources.collect(),
+        }
+    }
+
+    #[test]
+    fn what_was_taken_over_is_given_back_but_a_service_not_beside_its_successor() {
+        let (file, service) = (ResourceKind::FILE, ResourceKind::SERVICE);
+        let both = |content| {
+            [
+                (file.clone(), "/etc/a", content),
+                (service.clone(), "a", content),
+            ]
+        };
+        let (last, found) = (state(&both("ours")), state(&both("theirs")));
+        let given_back = |wanted: &State| given_back(wanted, &last, &found);
+        assert_eq!(given_back(&State::default()), found);
+        assert_eq!(given_back(&last), State::default());
+        let renamed = state(&[(service.clone(), "b", "ours")]);
+        assert_eq!(given_back(&renamed), state(&both("theirs")[..1]));
+        let never = super::given_back(&State::default(), &State::default(), &found);
+        assert_eq!(
+            never,
+            State::default(),
+            "what rosey didn't take isn't its to give"
+        );
+    }
 }

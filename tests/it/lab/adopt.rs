@@ -74,4 +74,17 @@ fn a_root_of_other_tools_is_taken_over_only_when_told_and_is_back_when_that_fail
     assert_eq!(fleet.lab.exec(1, kept), "0.9.0\n# from before");
     rosey.drift().exits(0);
     rosey.apply().exits(0);
+
+    rosey.run(&["remove", "lab", "--yes"]).exits(0);
+    assert_eq!(fleet.served(), ["0.9.0"; 2]);
+    for host in fleet.lab.hosts() {
+        let link = fleet.lab.exec(host, "readlink /opt/rosey-bot/current");
+        assert_eq!(link, "/opt/rosey-bot/releases/20260101120000");
+        let unit = "cat /etc/systemd/system/rosey-bot.service; systemctl is-enabled rosey-bot";
+        let unit = fleet.lab.exec(host, unit);
+        assert!(
+            unit.contains("as somebody wrote it by hand") && unit.ends_with("enabled"),
+            "{unit}"
+        );
+    }
 }

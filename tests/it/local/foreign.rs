@@ -58,6 +58,59 @@ fn an_adopted_file_is_put_back_by_a_run_that_fails() {
     );
 }
 
+#[test]
+fn what_was_adopted_later_is_given_back_whichever_way_it_goes() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let path = outside(&project);
+    let outside = || Look::at([project.path("outside")]).here();
+    let before = outside();
+    declare(&here, &path);
+    here.declare("mode=\"0644\"", "mode=\"0644\" adopt=#true");
+    let adopt = || {
+        here.apply().exits(0);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("port {}\n", here.port));
+    };
+    let kdl = project.path("environments/test.kdl");
+    let declared = std::fs::read_to_string(&kdl).unwrap();
+    adopt();
+    // A further generation, whose prune must keep the bytes.
+    here.declare("log_level \"info\"", "log_level \"debug\"");
+    here.declare(
+        "source \"../bot\"",
+        "keep releases=1\n    source \"../bot\"",
+    );
+    here.apply().exits(0);
+
+    let word = format!("file \"{}\"", path.display());
+    here.declare(&word, &format!("/-{word}"));
+    let planned = here.planned();
+    assert!(
+        planned.contains(&"sync update file outside/site.conf".to_owned()),
+        "{planned:#?}"
+    );
+    here.apply().exits(0);
+    before.must_equal(&outside());
+    // It is somebody else's again.
+    std::fs::write(&path, "by somebody else once more\n").unwrap();
+    let before = outside();
+    here.rosey.run(&["drift", "test"]).exits(0);
+    assert!(here.planned().is_empty());
+
+    std::fs::write(&kdl, &declared).unwrap();
+    adopt();
+    here.rosey
+        .run(&["rollback", "test", "--to", "0", "--yes"])
+        .exits(0);
+    before.must_equal(&outside());
+
+    here.rosey.run(&["release-hold", "test"]).exits(0);
+    adopt();
+    here.rosey.run(&["remove", "test", "--yes"]).exits(0);
+    before.must_equal(&outside());
+}
+
 /// As rsync and Capistrano scripts leave a root: releases by time, and an absolute link.
 fn by_script(here: &Here<'_>) -> PathBuf {
     let release = here.root().join("releases/20250101120000");
