@@ -15,6 +15,7 @@ use super::freeze::refuse_frozen;
 use super::notes::refuse_busy;
 use super::plan::{Planned, body, plan, versions, view};
 use super::project::Project;
+use super::restating::Restatement;
 use super::surroundings::Surroundings;
 use super::{Session, gate, settling, waiting};
 
@@ -32,7 +33,7 @@ pub(super) async fn run(
     let outcome = if changes {
         execute(session, &arguments, &talk, planned).await
     } else {
-        match read_gates(&planned, &talk).await {
+        match read_gates(session, &planned, &talk).await {
             Ok(outcome) => {
                 talk.outcome(outcome.clone());
                 outcome
@@ -291,13 +292,24 @@ async fn execute(
 }
 
 /// With nothing to change, the gates say once whether all is well.
-async fn read_gates(planned: &Planned, talk: &Talk) -> Result<Outcome, CommandError> {
+async fn read_gates(
+    session: &Session,
+    planned: &Planned,
+    talk: &Talk,
+) -> Result<Outcome, CommandError> {
     let gates = planned.declaration.declared.iter();
     let gates = gates
         .map(|(member, it)| (member.clone(), Some(it.wanted.gates.clone())))
         .collect();
     let results = gate::read(&planned.deployment, gates, false, talk.events()).await?;
     let exit = gate::exit_of(results.values().flatten());
+    if exit == Exit::DONE {
+        let (deployment, declaration) = (&planned.deployment, &planned.declaration);
+        let restatement = Restatement::of(declaration);
+        restatement
+            .record(session, deployment, declaration, talk.events())
+            .await?;
+    }
     let mut hosts: std::collections::BTreeMap<HostName, Vec<HostOutcome>> = Default::default();
     for (member, seen) in &planned.prospect.members {
         let surveyed = planned.declaration.survey.members.get(member);

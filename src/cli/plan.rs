@@ -14,6 +14,7 @@ use super::deployment::{Declaration, Deployment};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::restating::Restatement;
 use super::surroundings::Surroundings;
 use super::{Session, conducting};
 
@@ -104,6 +105,11 @@ pub(super) async fn plan(
         .into_iter()
         .filter(|_| !prospect.plan.is_empty());
     prospect.findings.extend(held.collect::<Vec<_>>());
+    if prospect.plan.is_empty() {
+        let environment = deployment.project.environment.name.as_str();
+        let notes = Restatement::of(&declaration).notes(environment);
+        prospect.findings.extend(notes);
+    }
     Ok(Planned {
         deployment,
         declaration,

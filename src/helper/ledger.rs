@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::protocol::Marks;
+use super::protocol::{Marks, Restated};
 use super::registry::{read_if_there, write_durably};
 use crate::apply::Told;
 use crate::apply::step::is_attendant;
@@ -227,6 +227,17 @@ pub fn mark(ledger: &mut Ledger, marks: &Marks) {
     }
     if let Some(freeze) = &marks.freeze {
         ledger.freeze = Some(freeze.as_ref().clone());
+    }
+    if let (Some(restated), Some(current)) = (&marks.restate, ledger.generations.last_mut()) {
+        let Restated {
+            gates,
+            backup,
+            declared,
+            ..
+        } = restated.as_ref();
+        current.gates.clone_from(gates);
+        current.backup.clone_from(backup);
+        current.declared = *declared;
     }
 }
 

@@ -16,7 +16,8 @@ use crate::content::{Manifest, PathChange};
 use crate::host::Owner;
 use crate::model::{
     AppName, Author, Digest, EnvironmentName, EventKind, Finding, Freeze, GateResult, Gates,
-    Generation, Hold, HostFacts, HostName, Ledger, Plan, ResourceId, RunId, State, StepId,
+    Generation, Hold, HostFacts, HostName, Ledger, Plan, Resource, ResourceId, RunId, State,
+    StepId,
 };
 
 /// Largest frame that is read, in bytes; a longer one ends the session.
@@ -323,6 +324,22 @@ pub struct Marks {
     pub freeze: Option<Box<Freeze>>,
     /// Lifts the freeze.
     pub unfreeze: bool,
+    /// How the standing generation is declared, where nothing else about it is another than before.
+    #[serde(default)]
+    pub restate: Option<Box<Restated>>,
+}
+
+/// What of a declaration can change without a step: nothing on the host is another for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restated {
+    /// The run of the generation that is meant; another one that stands by now refuses it.
+    pub run: Option<RunId>,
+    /// Its gates.
+    pub gates: Gates,
+    /// What its backups cover.
+    pub backup: Option<Resource>,
+    /// The digest of the app as declared: what a hold holds.
+    pub declared: Option<Digest>,
 }
 
 /// The answers.

@@ -179,6 +179,13 @@ impl Session<'_> {
             let words = format!("nothing is known of {} on this host yet", address.app);
             return Err(refusal(RefusalKind::NoSuchRun, words));
         };
+        let standing = ledger.current().map(|current| &current.run);
+        if let Some(restated) = &marks.restate
+            && standing != Some(&restated.run)
+        {
+            let words = format!("another generation of {} stands by now", address.app);
+            return Err(refusal(RefusalKind::Stale, words));
+        }
         ledger::mark(&mut ledger, marks);
         ledger::store(self.host, &app.places.state, &ledger, self.registry.user())?;
         Ok(Reply::Done)

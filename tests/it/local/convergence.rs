@@ -168,3 +168,50 @@ fn several_environments_and_hosts_have_to_be_named() {
         which.stderr
     );
 }
+
+#[test]
+fn gates_that_alone_have_changed_are_read_and_recorded_once() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let gates = || {
+        let verified = here.rosey.run(&["verify", "test", "--json"]).exits(0);
+        verified.json()["gates"].as_array().unwrap().len()
+    };
+    let before = (gates(), here.look());
+    here.declare(
+        "process \"bot\"\n",
+        "process \"bot\"\n        command \"more\" run=\"test -e ready\" timeout=\"5s\"\n",
+    );
+    let plan = here.rosey.run(&["plan", "test"]).exits(0);
+    assert!(
+        plan.stdout.contains("gates have changed"),
+        "{}",
+        plan.stdout
+    );
+    here.apply().exits(14);
+    assert_eq!(gates(), before.0, "what doesn't pass isn't recorded");
+
+    here.declare("test -e ready", "test -e server.py");
+    let ran = here.apply().exits(0);
+    assert!(ran.stderr.contains("gates have changed"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("unchanged"), "{}", ran.stderr);
+    assert_eq!(gates(), before.0 + 1);
+    let ran = here.apply().exits(0);
+    assert!(!ran.stderr.contains("gates have changed"), "{}", ran.stderr);
+    let plan = here.rosey.run(&["plan", "test"]).exits(0);
+    assert!(!plan.stdout.contains("gates have"), "{}", plan.stdout);
+    before.1.must_equal(&here.look());
+}
+
+#[test]
+fn what_is_left_is_held_as_it_was_declared_last() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    project.write("bot/VERSION", "1.1.0\n");
+    here.apply().exits(0);
+    // Nothing uses it, and it is another declaration all the same.
+    here.declare("vars {", "vars {\n    unused 1");
+    here.apply().exits(0);
+    here.rosey.run(&["rollback", "test", "--yes"]).exits(0);
+    here.apply().exits(5);
+}
