@@ -159,8 +159,8 @@ pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Rollout> {
         .value::<OnFailure>("on-failure")
         .unwrap_or(default.on_failure);
     let guard = reader.value::<Duration>("guard").unwrap_or(default.guard);
-    if guard < Duration::from_secs(5) {
-        let problem = Problem::new("`guard` needs at least 5 seconds")
+    if guard < Duration::from_secs(2) {
+        let problem = Problem::new("`guard` needs at least 2 seconds")
             .at(reader.child_place("guard"), "too short");
         reader.problem(problem.help("a shorter loss of the connection is no reason to go back"));
     }

@@ -6,12 +6,14 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::ask::AskError;
@@ -42,6 +44,8 @@ pub struct Pulse {
     pub every: Duration,
     /// Silence for longer than this is a lost connection.
     pub patience: Duration,
+    /// How long a host on which something is under way may hear nothing of us.
+    pub guard: Duration,
 }
 
 impl Pulse {
@@ -53,6 +57,7 @@ impl Pulse {
         Self {
             every,
             patience: (guard / 2).max(every * 2),
+            guard,
         }
     }
 }
@@ -85,6 +90,8 @@ pub struct Connection {
     shared: Arc<Shared>,
     outgoing: mpsc::Sender<Vec<u8>>,
     next: Arc<AtomicU64>,
+    /// How long the host may hear nothing of us while it is locked.
+    pub(super) guard: Duration,
     /// Frames of bytes don't say whose they are: one pack at a time goes out.
     pub(super) sending: Arc<tokio::sync::Mutex<()>>,
     /// And one comes in.
@@ -175,7 +182,6 @@ impl Shared {
     /// Hands a frame to whom it concerns. What comes for a request that nobody knows is a fault of the helper.
     fn take(&self, frame: Frame) -> Result<(), String> {
         let mut table = self.table();
-        table.heard = Instant::now();
         let message = match frame {
             Frame::Bytes(bytes) => {
                 let incoming = table
@@ -251,6 +257,7 @@ impl Connection {
             shared,
             outgoing,
             next: Arc::new(AtomicU64::new(1)),
+            guard: pulse.guard,
             sending: Arc::default(),
             receiving: Arc::default(),
         }
@@ -354,9 +361,13 @@ fn encoded(message: &Message) -> Vec<u8> {
 
 async fn read_all(
     shared: Arc<Shared>,
-    mut reader: Box<dyn AsyncRead + Send + Unpin>,
+    reader: Box<dyn AsyncRead + Send + Unpin>,
     keep: Box<dyn Any + Send + Sync>,
 ) {
+    let mut reader = Noted {
+        stream: reader,
+        shared: shared.clone(),
+    };
     let mut lost = shared.lost.subscribe();
     let reason = loop {
         let frame = tokio::select! {
@@ -376,6 +387,27 @@ async fn read_all(
     };
     shared.fail(&reason);
     drop(keep);
+}
+
+/// A stream of which every byte is a sign of life: a long answer on a slow link is no silence.
+struct Noted {
+    stream: Box<dyn AsyncRead + Send + Unpin>,
+    shared: Arc<Shared>,
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let filled = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > filled {
+            self.shared.table().heard = Instant::now();
+        }
+        read
+    }
 }
 
 async fn write_all(
@@ -407,16 +439,20 @@ async fn keep_pulse(shared: Arc<Shared>, outgoing: mpsc::WeakSender<Vec<u8>>, pu
     let mut lost = shared.lost.subscribe();
     let mut ticks = tokio::time::interval(pulse.every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut awake = Instant::now();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             _ = lost.wait_for(Option::is_some) => return,
         }
+        // Who stood still himself has heard nothing meanwhile, whoever spoke: he listens first.
+        let slept = awake.elapsed() > 2 * pulse.every;
+        awake = Instant::now();
         let Some(outgoing) = outgoing.upgrade() else {
             return;
         };
         let silent = shared.table().heard.elapsed();
-        if silent > pulse.patience {
+        if silent > pulse.patience && !slept {
             let seconds = silent.as_secs_f32();
             shared.fail(&format!("no sign of life for {seconds:.1} s"));
             return;

@@ -171,6 +171,7 @@ pub(crate) struct Lab {
 pub(crate) const PULSE: Pulse = Pulse {
     every: Duration::from_millis(20),
     patience: Duration::from_millis(400),
+    guard: Duration::from_millis(800),
 };
 
 impl Lab {

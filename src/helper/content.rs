@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 
-use super::link::{Heard, Inbox, Out};
+use super::link::{Heard, Inbox};
+use super::out::Out;
 use super::protocol::{AppAddress, Message, PACK_CREDIT, PACK_FRAME, Refusal, RefusalKind, Reply};
 use super::refuse::refusal;
 use super::session::{Answer, Session, manifest};
@@ -216,7 +217,7 @@ impl Write for Outgoing<'_> {
         while self.sent + self.buffer.len() as u64 > self.taken + PACK_CREDIT {
             match self.inbox.next_of_pack() {
                 Heard::Credit { id, taken } if id == self.id => self.taken = taken,
-                Heard::Lost(reason) => return Err(io::Error::other(reason)),
+                Heard::Lost(loss) => return Err(io::Error::other(loss.reason)),
                 _ => {}
             }
         }

@@ -1,69 +1,50 @@
-//! The helper's end of the stream: one thread that listens, and a queue of what it heard.
+//! The helper's end of the stream: one thread that listens, one that notices silence, and a queue of
+//! what was heard.
 //!
 //! The listener answers heartbeats itself, so that the longest step isn't taken for a dead helper,
-//! and stops steps under way when the controller wants them back or is gone. Nothing here knows what
-//! a request does.
+//! and stops steps under way when the controller wants them back or is gone. It never waits: what it
+//! heard waits in the queue. Nothing here knows what a request does.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::frame::{Frame, FrameError, encode_bytes, encode_message, read_frame, write_frame};
-use super::protocol::{Message, PACK_CREDIT, Reply, Request};
+use super::frame::{Frame, FrameError, read_frame};
+use super::out::Out;
+use super::protocol::{Message, PACK_CREDIT, Request};
+use super::silence::{Noted, Silence};
 use crate::apply::Cancel;
-use crate::model::{AppName, EventKind};
-
-/// The way to the controller. Once it is gone, what is sent is dropped: the listener sees the end.
-#[derive(Clone)]
-pub(super) struct Out(Arc<Mutex<Box<dyn Write + Send>>>);
-
-impl Out {
-    pub fn new(stream: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Box::new(stream))))
-    }
-
-    pub fn send(&self, message: &Message) -> Result<(), FrameError> {
-        let frame = encode_message(message)?;
-        write_frame(&mut *lock(&self.0), &frame)
-    }
-
-    pub fn bytes(&self, bytes: &[u8]) -> Result<(), FrameError> {
-        let frame = encode_bytes(bytes)?;
-        write_frame(&mut *lock(&self.0), &frame)
-    }
-
-    /// Answers a request.
-    pub fn reply(&self, id: u64, reply: Reply) {
-        // Nobody is there to be told that nobody is there; what the work came to is in the journal.
-        drop(self.send(&Message::Reply { id, reply }));
-    }
-
-    /// Tells what happened on the way to an answer.
-    pub fn event(&self, id: u64, event: EventKind) {
-        drop(self.send(&Message::Event { id, event }));
-    }
-}
+use crate::model::AppName;
 
 /// What was heard.
 #[derive(Debug)]
 pub(super) enum Heard {
-    Request {
-        id: u64,
-        request: Box<Request>,
-    },
+    Request { id: u64, request: Box<Request> },
     Bytes(Vec<u8>),
-    PackEnd {
-        id: u64,
-        bytes: u64,
-    },
-    Credit {
-        id: u64,
-        taken: u64,
-    },
-    /// The controller is gone, or talks nonsense.
-    Lost(String),
+    PackEnd { id: u64, bytes: u64 },
+    Credit { id: u64, taken: u64 },
+    Lost(Loss),
+}
+
+/// The controller is gone, or talks nonsense.
+#[derive(Debug, Clone)]
+pub(super) struct Loss {
+    /// How that was noticed.
+    pub reason: String,
+    /// For how long it had been silent by then.
+    pub silent: Duration,
+}
+
+impl Loss {
+    fn now(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            silent: Duration::ZERO,
+        }
+    }
 }
 
 /// Who is to stop beginning steps: an app that is to go back, or everything.
@@ -98,6 +79,8 @@ pub(super) struct Inbox {
     lost: bool,
     /// Bytes of the pack under way that have been acknowledged.
     taken: Arc<AtomicU64>,
+    /// How long the controller may be silent.
+    pub silence: Silence,
 }
 
 impl Inbox {
@@ -119,9 +102,9 @@ impl Inbox {
         loop {
             match self.receive() {
                 heard @ Heard::Request { .. } => self.kept.push_back(heard),
-                heard @ Heard::Lost(_) => {
-                    self.kept.push_back(Heard::Lost(String::new()));
-                    return heard;
+                Heard::Lost(loss) => {
+                    self.kept.push_back(Heard::Lost(loss.clone()));
+                    return Heard::Lost(loss);
                 }
                 heard => return heard,
             }
@@ -129,7 +112,7 @@ impl Inbox {
     }
 
     fn receive(&mut self) -> Heard {
-        let gone = || Heard::Lost("the controller is gone".to_owned());
+        let gone = || Heard::Lost(Loss::now("the controller is gone"));
         if self.lost {
             return gone();
         }
@@ -139,78 +122,127 @@ impl Inbox {
     }
 }
 
-/// Listens in a thread of its own until the stream ends.
+/// Listens in a thread of its own until the stream ends or the controller is silent for too long.
 pub(super) fn listen(stream: impl Read + Send + 'static, out: Out, cancels: Arc<Cancels>) -> Inbox {
     let (sender, heard) = channel();
     let taken = Arc::new(AtomicU64::new(0));
-    let acknowledged = taken.clone();
+    let silence = Silence::new();
+    let watchdog = Watchdog {
+        silence: silence.clone(),
+        out: out.clone(),
+        cancels: cancels.clone(),
+        sender: sender.clone(),
+    };
+    std::thread::spawn(move || watchdog.watch());
+    let mut ear = Ear {
+        stream: Noted {
+            stream,
+            silence: silence.clone(),
+        },
+        out,
+        cancels,
+        taken: taken.clone(),
+        sender,
+    };
     std::thread::spawn(move || {
-        let reason = match hear(stream, &out, &cancels, &acknowledged, &sender) {
-            Ok(()) => "the controller is gone".to_owned(),
+        let reason = match ear.hear() {
+            Ok(()) => "its stream ended".to_owned(),
             Err(error) => error.to_string(),
         };
-        cancels.ask_all();
+        ear.stream.silence.end();
+        ear.cancels.ask_all();
         // The session may have ended first.
-        drop(sender.send(Heard::Lost(reason)));
+        drop(ear.sender.send(Heard::Lost(Loss::now(reason))));
     });
     Inbox {
         heard,
         kept: VecDeque::new(),
         lost: false,
         taken,
+        silence,
     }
 }
 
-fn hear(
-    mut stream: impl Read,
-    out: &Out,
-    cancels: &Cancels,
-    taken: &AtomicU64,
-    sender: &Sender<Heard>,
-) -> Result<(), FrameError> {
-    let mut arrived = 0;
-    while let Some(frame) = read_frame(&mut stream)? {
-        let heard = match frame {
-            Frame::Bytes(bytes) => {
-                arrived += bytes.len() as u64;
-                // Who sends beyond the credit would fill this host's memory.
-                if arrived > taken.load(Ordering::SeqCst) + 2 * PACK_CREDIT {
-                    return Err(FrameError::TooLong {
-                        length: arrived,
-                        limit: PACK_CREDIT,
-                    });
-                }
-                Heard::Bytes(bytes)
-            }
-            Frame::Message(message) => match *message {
-                Message::Heartbeat => {
-                    out.send(&Message::Alive)?;
-                    continue;
-                }
-                Message::Request { id, request } => {
-                    if let Request::GoBack { app, .. } = &request {
-                        cancels.of(app).ask();
-                    }
-                    if let Request::Pack { .. } = &request {
-                        arrived = 0;
-                        taken.store(0, Ordering::SeqCst);
-                    }
-                    Heard::Request {
-                        id,
-                        request: Box::new(request),
-                    }
-                }
-                Message::PackEnd { id, bytes } => Heard::PackEnd { id, bytes },
-                Message::Credit { id, taken } => Heard::Credit { id, taken },
-                // The helper's own words come from nobody else.
-                Message::Reply { .. } | Message::Event { .. } | Message::Alive => continue,
-            },
+/// Turns silence into the loss of the controller.
+struct Watchdog {
+    silence: Silence,
+    out: Out,
+    cancels: Arc<Cancels>,
+    sender: Sender<Heard>,
+}
+
+impl Watchdog {
+    fn watch(self) {
+        let Some(silent) = self.silence.wait() else {
+            return;
         };
-        if sender.send(heard).is_err() {
-            return Ok(());
-        }
+        self.cancels.ask_all();
+        let reason = format!("nothing was heard of it for {:.1} s", silent.as_secs_f32());
+        drop(self.sender.send(Heard::Lost(Loss { reason, silent })));
+        // It may read no more either, which must hold nobody up; and should it come back after all,
+        // the end of the stream tells it that this host goes its own way.
+        self.out.give_up();
     }
-    Ok(())
+}
+
+/// Who listens.
+struct Ear<R> {
+    stream: Noted<R>,
+    out: Out,
+    cancels: Arc<Cancels>,
+    taken: Arc<AtomicU64>,
+    sender: Sender<Heard>,
+}
+
+impl<R: Read> Ear<R> {
+    fn hear(&mut self) -> Result<(), FrameError> {
+        let mut arrived = 0;
+        while let Some(frame) = read_frame(&mut self.stream)? {
+            if self.stream.silence.is_over() {
+                return Ok(());
+            }
+            let heard = match frame {
+                Frame::Bytes(bytes) => {
+                    arrived += bytes.len() as u64;
+                    // Who sends beyond the credit would fill this host's memory.
+                    if arrived > self.taken.load(Ordering::SeqCst) + 2 * PACK_CREDIT {
+                        return Err(FrameError::TooLong {
+                            length: arrived,
+                            limit: PACK_CREDIT,
+                        });
+                    }
+                    Heard::Bytes(bytes)
+                }
+                Frame::Message(message) => match *message {
+                    Message::Heartbeat => {
+                        self.out.alive()?;
+                        continue;
+                    }
+                    Message::Request { id, request } => {
+                        if let Request::GoBack { app, .. } = &request {
+                            self.cancels.of(app).ask();
+                        }
+                        if let Request::Pack { .. } = &request {
+                            arrived = 0;
+                            self.taken.store(0, Ordering::SeqCst);
+                        }
+                        Heard::Request {
+                            id,
+                            request: Box::new(request),
+                        }
+                    }
+                    Message::PackEnd { id, bytes } => Heard::PackEnd { id, bytes },
+                    Message::Credit { id, taken } => Heard::Credit { id, taken },
+                    // The helper's own words come from nobody else.
+                    Message::Reply { .. } | Message::Event { .. } | Message::Alive => continue,
+                },
+            };
+            if self.sender.send(heard).is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

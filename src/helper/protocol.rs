@@ -135,6 +135,9 @@ pub enum Request {
         author: Author,
         /// What for: `apply`.
         command: String,
+        /// Milliseconds without a sign of the controller after which it is taken for lost, as long
+        /// as a lock is held; 0 for never.
+        guard: u64,
     },
     /// Takes the way back of an interrupted run, if there is one. The lock is held.
     Settle {

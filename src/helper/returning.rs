@@ -1,9 +1,10 @@
 //! Going back, on request or because the controller is gone. How is `apply`'s business.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::app::App;
 use super::ledger;
+use super::link::Loss;
 use super::lock::{self, AppLock};
 use super::protocol::{AppAddress, Holder, Refusal, RefusalKind, Reply, WentBack};
 use super::refuse::refusal;
@@ -153,7 +154,8 @@ impl Session<'_> {
     }
 
     /// The controller is gone: what it left in the middle goes back, what is ready stays as it is.
-    pub(super) fn lost(&mut self, reason: &str) {
+    pub(super) fn lost(&mut self, loss: &Loss) {
+        self.out.close();
         let open: Vec<App> = self
             .held
             .values()
@@ -169,7 +171,7 @@ impl Session<'_> {
         for app in open {
             let asked = Asked {
                 cause: Cause {
-                    reason: format!("the controller was lost: {reason}"),
+                    reason: format!("the controller was lost: {}", loss.reason),
                     hold: None,
                 },
                 all_back: false,
@@ -183,9 +185,9 @@ impl Session<'_> {
                 |told: &Told| (told.ready && told.settled.is_none()).then_some(told.opened.guard);
             open.journal.ask(ready)
         });
-        // Its controller may come back and commit; until then nobody else begins.
+        // The others of its fleet may not know yet how it ends; until then nobody else begins.
         if let Some(guard) = guard.max() {
-            std::thread::sleep(std::time::Duration::from_millis(guard));
+            std::thread::sleep(Duration::from_millis(guard).saturating_sub(loss.silent));
         }
     }
 

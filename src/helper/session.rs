@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use super::app::App;
 use super::gates::GateReader;
-use super::link::{Cancels, Heard, Inbox, Out, listen};
+use super::link::{Cancels, Heard, Inbox, listen};
 use super::lock::AppLock;
+use super::out::Out;
 use super::protocol::{AppAddress, Refusal, RefusalKind, Reply, Request};
 use super::refuse::refusal;
 use super::registry::Registry;
@@ -115,8 +116,9 @@ pub fn serve_on(
             }
             // What belongs to a pack that was refused.
             Heard::Bytes(_) | Heard::PackEnd { .. } | Heard::Credit { .. } => {}
-            Heard::Lost(reason) => {
-                session.lost(&reason);
+            Heard::Lost(loss) => {
+                session.lost(&loss);
+                session.out.finish();
                 return 0;
             }
         }
@@ -128,7 +130,10 @@ fn refuse_all(mut inbox: Inbox, out: &Out, why: Refusal) -> u8 {
     loop {
         match inbox.next() {
             Heard::Request { id, .. } => out.reply(id, Reply::Refused(why.clone())),
-            Heard::Lost(_) => return 1,
+            Heard::Lost(_) => {
+                out.finish();
+                return 1;
+            }
             _ => {}
         }
     }
@@ -150,7 +155,12 @@ impl<'h> Session<'h> {
                 apps,
                 author,
                 command,
-            } => self.lock(&run, &apps, &author, &command),
+                guard,
+            } => {
+                let answer = self.lock(&run, &apps, &author, &command);
+                self.watch(guard);
+                answer
+            }
             Request::Settle { app } => self.settle(id, &app),
             Request::Begin(begin) => self.begin(id, *begin),
             Request::Manifests { app, trees } => self.known_manifests(&app, trees),
@@ -184,7 +194,11 @@ impl<'h> Session<'h> {
             } => self.prune(&run, &app, releases, backups),
             Request::Forget { run, app, data } => self.forget(&run, &app, data),
             Request::Mark { app, marks } => self.mark(&app, &marks),
-            Request::Unlock { run } => self.unlock(&run),
+            Request::Unlock { run } => {
+                let answer = self.unlock(&run);
+                self.watch(0);
+                answer
+            }
             Request::Break { app, run } => self.break_run(id, &app, &run),
         }
     }
@@ -198,6 +212,15 @@ impl<'h> Session<'h> {
         Ok(Reply::Welcome {
             facts: self.host.facts(),
         })
+    }
+
+    /// While a lock is held, silence for so many milliseconds is a lost controller; 0 changes nothing.
+    fn watch(&self, guard: u64) {
+        if self.held.is_empty() {
+            self.inbox.silence.disarm();
+        } else if guard > 0 {
+            self.inbox.silence.arm(Duration::from_millis(guard));
+        }
     }
 
     /// An app by its address. Reads only.

@@ -412,7 +412,7 @@ notify { slack { on "applyed"; }; webhook "example.org"; mail "x"; }
         ╰────
 
     Error:
-      × `guard` needs at least 5 seconds
+      × `guard` needs at least 2 seconds
         ╭─[environments/prod.kdl:18:5]
      17 │     on-failure "rollback"
      18 │     guard "1s"

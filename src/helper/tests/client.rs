@@ -132,6 +132,8 @@ pub struct Client {
     next: u64,
     pub events: Vec<EventKind>,
     pub credits: u64,
+    /// The guard time that it asks for, in milliseconds.
+    pub guard: u64,
 }
 
 impl Client {
@@ -146,6 +148,7 @@ impl Client {
             next: 1,
             events: Vec::new(),
             credits: 0,
+            guard: 0,
         };
         let program = "p".to_owned();
         let welcome = client.ask(Request::Hello { program });
@@ -198,6 +201,24 @@ impl Client {
         self.answer(id)
     }
 
+    /// Whether neither a word nor the end comes within this time.
+    pub fn says_nothing_for(&self, time: Duration) -> bool {
+        let time = rustix::event::Timespec {
+            tv_sec: i64::try_from(time.as_secs()).unwrap(),
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        let mut word = [rustix::event::PollFd::new(
+            &self.output,
+            rustix::event::PollFlags::IN,
+        )];
+        rustix::event::poll(&mut word, Some(&time)).unwrap() == 0
+    }
+
+    /// Waits for the helper's end, with the stream left open.
+    pub fn ended(mut self) -> u8 {
+        self.helper.take().unwrap().join().unwrap()
+    }
+
     /// Ends the stream, as a lost controller does, and waits for the helper's end.
     pub fn lose(mut self) -> u8 {
         self.input.take();
@@ -238,6 +259,7 @@ impl Client {
             apps: vec![place.address()],
             author: Author::default(),
             command: "apply".to_owned(),
+            guard: self.guard,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Runs from their first word to their last, and runs that are cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use super::client::{Place, begin};
 use crate::content::PackWriter;
@@ -306,4 +307,55 @@ fn a_removed_app_is_forgotten() {
     let apps = std::fs::read_dir(place.state().join("apps")).unwrap();
     assert_eq!(apps.count(), 0);
     assert!(matches!(client.lock(&place, "3"), Reply::Done));
+}
+
+#[test]
+fn a_controller_that_falls_silent_is_lost_after_the_guard_time() {
+    let place = Place::new();
+    let mut client = place.client();
+    client.apply(&place, "1", 1, &place.wanted(&[("a", "1"), ("b", "2")]));
+    let before = place.seen();
+    client.guard = 500;
+    let plan = client.begin(&place, "2", &place.wanted(&[("b", "3"), ("c", "4")]));
+    // Heartbeats are enough, for longer than the guard time.
+    let begun = Instant::now();
+    while begun.elapsed().as_millis() < 1000 {
+        client.message(&Message::Heartbeat);
+        assert!(client.receive().is_some());
+    }
+    assert!(matches!(
+        client.steps("2", &plan),
+        Reply::Steps { failed: None }
+    ));
+    assert_ne!(place.seen(), before);
+    // The stream stays open: only the silence tells.
+    while client.receive().is_some() {}
+    assert_eq!(client.ended(), 0);
+    assert_eq!(place.seen(), before);
+    let survey = place.client().survey(&place);
+    let notice = survey.ledger.unwrap().notice.unwrap();
+    assert!(notice.contains("nothing was heard of it for"), "{notice}");
+}
+
+#[test]
+fn a_lock_is_not_held_for_a_controller_that_fell_silent_before_it_began() {
+    let place = Place::new();
+    let mut client = place.client();
+    client.guard = 100;
+    assert!(matches!(client.lock(&place, "1"), Reply::Done));
+    while client.receive().is_some() {}
+    assert_eq!(client.ended(), 0);
+    assert!(matches!(place.client().lock(&place, "2"), Reply::Done));
+}
+
+#[test]
+fn who_holds_no_lock_may_be_silent() {
+    let place = Place::new();
+    let mut client = place.client();
+    client.guard = 50;
+    assert!(matches!(client.lock(&place, "1"), Reply::Done));
+    let run = RunId("1".to_owned());
+    assert!(matches!(client.ask(Request::Unlock { run }), Reply::Done));
+    assert!(client.says_nothing_for(Duration::from_millis(150)));
+    assert!(client.survey(&place).holder.is_none());
 }
