@@ -57,6 +57,12 @@ impl TakeError {
         matches!(self, Self::Step(error) if error.is_verdict())
     }
 
+    /// Whether gates said neither yes nor no.
+    #[must_use]
+    pub fn is_inconclusive(&self) -> bool {
+        matches!(self, Self::Step(StepError::Inconclusive(_)))
+    }
+
     /// Whether planning could have found it.
     #[must_use]
     pub fn is_conflict(&self) -> bool {

@@ -208,6 +208,7 @@ impl Conduct {
             Decision::End(end) => {
                 self.stopped = Some(match cancelled {
                     Some(signal) => Stopped::Cancelled { signal },
+                    None if self.is_inconclusive() => Stopped::Inconclusive,
                     None => Stopped::Failed,
                 });
                 Some(end)
@@ -222,6 +223,12 @@ impl Conduct {
         self.go_back(&end.back, &reason, all).await;
         self.stand(&end.stand).await;
         self.keep(&end.keep).await;
+    }
+
+    /// Whether all that failed is that gates said neither yes nor no.
+    fn is_inconclusive(&self) -> bool {
+        let mut failures = self.failures.iter();
+        !self.failures.is_empty() && failures.all(|it| it.cause == Cause::Inconclusive)
     }
 
     fn ends_are_back(&self) -> bool {
@@ -253,6 +260,7 @@ impl Conduct {
             Cause::Unreachable => 4,
             Cause::Conflict => 10,
             Cause::Stale => 6,
+            Cause::Inconclusive => 9,
             Cause::Verdict | Cause::Other => 1,
         }
     }

@@ -29,6 +29,8 @@ pub enum MemberEnd {
 pub enum Stopped {
     /// Something failed.
     Failed,
+    /// Gates said neither yes nor no, and nothing else failed.
+    Inconclusive,
     /// Signal with this number, or a person's wish.
     Cancelled {
         /// 2 for an interrupt, 15 for an end.
@@ -60,6 +62,7 @@ pub(super) fn outcome(
         (_, _, Some(Stopped::Refused { exit_code })) => (OutcomeKind::Refused, exit_code),
         (false, _, Some(Stopped::Cancelled { signal })) => (OutcomeKind::Cancelled, 128 + signal),
         (false, _, Some(Stopped::Failed)) | (false, true, None) => (OutcomeKind::RolledBack, 7),
+        (false, _, Some(Stopped::Inconclusive)) => (OutcomeKind::RolledBack, 9),
         (true, false, _) | (false, false, None) => (OutcomeKind::Applied, 0),
     }
 }
@@ -90,6 +93,12 @@ mod tests {
         assert_eq!(of(&[Committed, Committed], None), (OutcomeKind::Applied, 0));
         assert_eq!(of(&[Back, Back], failed), (OutcomeKind::RolledBack, 7));
         assert_eq!(of(&[Back, Back], cancelled), (OutcomeKind::Cancelled, 130));
+        let inconclusive = Some(Stopped::Inconclusive);
+        assert_eq!(
+            of(&[Back, Back], inconclusive),
+            (OutcomeKind::RolledBack, 9)
+        );
+        assert_eq!(of(&[Back, Committed], inconclusive).1, 17);
         assert_eq!(of(&[Back, Committed], failed), (OutcomeKind::Degraded, 17));
         assert_eq!(
             of(&[Back, going.clone()], failed),

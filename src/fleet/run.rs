@@ -150,6 +150,8 @@ pub enum Cause {
     Stale,
     /// Planning could have found it: space, a conflict.
     Conflict,
+    /// Gates said neither yes nor no.
+    Inconclusive,
     /// The host is out of reach.
     Unreachable,
     /// Anything else.

@@ -578,6 +578,7 @@ impl FakeHost {
                     step,
                     verdict,
                     conflict: false,
+                    inconclusive: false,
                 });
                 return Deed::Answer(events, Reply::Steps { failed });
             }

@@ -269,7 +269,11 @@ impl Conduct {
                             "{member}: {} {}: {}",
                             result.gate, result.verdict, result.detail
                         ),
-                        cause: if failed { Cause::Verdict } else { Cause::Other },
+                        cause: if failed {
+                            Cause::Verdict
+                        } else {
+                            Cause::Inconclusive
+                        },
                     });
                 }
                 self.events.emit(EventKind::GateRead {
@@ -289,10 +293,13 @@ impl Conduct {
 }
 
 fn step_failure(member: &Member, failed: StepFailure) -> Failure {
-    let cause = match (failed.verdict, failed.conflict) {
-        (true, _) => Cause::Verdict,
-        (false, true) => Cause::Conflict,
-        (false, false) => Cause::Other,
+    let cause = match &failed {
+        StepFailure { verdict: true, .. } => Cause::Verdict,
+        StepFailure { conflict: true, .. } => Cause::Conflict,
+        StepFailure {
+            inconclusive: true, ..
+        } => Cause::Inconclusive,
+        _ => Cause::Other,
     };
     Failure {
         host: member.host.clone(),

@@ -494,6 +494,8 @@ pub struct StepFailure {
     pub verdict: bool,
     /// Whether it is a finding that planning could have made (space, conflict): exit code 10's business.
     pub conflict: bool,
+    /// Whether gates said neither yes nor no: exit code 9's business, and nothing is held.
+    pub inconclusive: bool,
 }
 
 /// How a way back ended.

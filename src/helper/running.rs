@@ -67,12 +67,14 @@ impl Session<'_> {
             error: error.to_string(),
             verdict: error.is_verdict(),
             conflict: error.is_conflict(),
+            inconclusive: error.is_inconclusive(),
         });
         let cancelled = outcome.left.into_iter().next().map(|step| StepFailure {
             step,
             error: "the run was asked to go back before this step".to_owned(),
             verdict: false,
             conflict: false,
+            inconclusive: false,
         });
         Ok(Reply::Steps {
             failed: failed.or(cancelled),

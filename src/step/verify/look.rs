@@ -16,6 +16,8 @@ use super::{http, process};
 const CHECK: Duration = Duration::from_secs(60);
 /// What a shell exits with when it can't find or can't run a command (POSIX, "Exit Status for Commands").
 const NOT_RUN: [i32; 2] = [126, 127];
+/// What a shell says of a program that was killed (SIGKILL, as by the kernel without memory) or ended.
+const KILLED: [i32; 2] = [128 + 9, 128 + 15];
 
 /// What a look at a gate showed.
 #[derive(Debug, Clone)]
@@ -206,7 +208,10 @@ fn command(host: &dyn WriteHost, command: &Command) -> Seen {
         None => "it was killed".to_owned(),
     };
     let verdict = match output.status {
-        Some(status) if NOT_RUN.contains(&status) => Verdict::Inconclusive,
+        Some(status) if NOT_RUN.contains(&status) || KILLED.contains(&status) => {
+            Verdict::Inconclusive
+        }
+        None if !output.timed_out => Verdict::Inconclusive,
         _ => Verdict::Failed,
     };
     let detail = format!("{how}{}", tail(output.output.lines()));

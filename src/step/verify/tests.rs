@@ -520,6 +520,13 @@ fn a_command_says_how_it_ended() {
         failed("it took longer than 10 s\n  checking\n  no quotes")
     );
     assert_eq!(ends(Some(127)).0, Verdict::Inconclusive);
+    // Somebody or the kernel has ended it: that says nothing of the app.
+    assert_eq!(ends(Some(137)).0, Verdict::Inconclusive);
+    host.on_command(|_, _| CommandOutput {
+        timed_out: false,
+        ..said(None, "")
+    });
+    assert_eq!(once(&host, command()).0, Verdict::Inconclusive);
     host.take_away("/opt/bot");
     assert_eq!(once(&host, command()).0, Verdict::Inconclusive);
 }

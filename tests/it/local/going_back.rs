@@ -119,3 +119,25 @@ fn a_failed_change_of_what_a_failed_run_had_left_stale_goes_back_too() {
         fails_and_is_as_before(&here);
     }
 }
+
+#[test]
+fn what_gates_neither_confirm_nor_refute_goes_back_and_is_not_held() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let before = here.look();
+    here.declare(
+        "process \"bot\"\n",
+        "process \"bot\"\n        command \"smoke\" run=\"kill -KILL $$\" timeout=\"5s\"\n",
+    );
+    here.declare("within \"5s\"", "within \"1s\"");
+    project.write("bot/VERSION", "1.1.0\n");
+    for _ in 0..2 {
+        let lines = here.apply_json(&[], 9);
+        assert_eq!(lines.last().unwrap()["outcome"], "rolled-back");
+        before.must_equal(&here.look());
+        assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    }
+    project.write("bot/VERSION", "1.0.0\n");
+    here.apply_json(&[], 9);
+    here.rosey.run(&["verify", "test"]).exits(0);
+}
