@@ -100,7 +100,7 @@ impl<'h> Session<'h> {
             return Ok(());
         };
         let told = journal.told();
-        if told.settled.is_none() {
+        if told.settled.is_none() && !self.close_committed(app, &journal)? {
             let words = format!(
                 "the run {} of {} was cut off here; it is settled first",
                 told.opened.run, app.address.app

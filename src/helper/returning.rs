@@ -80,12 +80,9 @@ impl Session<'_> {
         if told.settled.is_some() {
             return Ok(nothing);
         }
-        let ledger = self.ledger(app)?;
-        let committed = ledger.as_ref().is_some_and(|it| has_committed(it, &told));
         let here = false;
         let name = app.address.app.clone();
-        if committed {
-            journal.append(&Record::Settled(Settled::Committed))?;
+        if self.close_committed(app, &journal)? {
             self.runs.insert(name, OpenRun { journal, here });
             self.sweep(id, app)?;
             return Ok(nothing);
@@ -100,6 +97,23 @@ impl Session<'_> {
             told: true,
         };
         self.take_back(id, app, &asked)
+    }
+
+    /// Closes a journal whose run has its generation in the ledger: it has committed there, and was cut
+    /// off before it could say so here too. Whether that was so.
+    pub(super) fn close_committed(
+        &self,
+        app: &App,
+        journal: &Journal<'_>,
+    ) -> Result<bool, Refusal> {
+        let told = journal.told();
+        let ledger = self.ledger(app)?;
+        let committed =
+            told.settled.is_none() && ledger.is_some_and(|ledger| has_committed(&ledger, &told));
+        if committed {
+            journal.append(&Record::Settled(Settled::Committed))?;
+        }
+        Ok(committed)
     }
 
     /// Stops another helper that makes no progress, and settles its journal.
@@ -195,14 +209,16 @@ impl Session<'_> {
     fn take_back(&mut self, id: u64, app: &App, asked: &Asked) -> Result<WentBack, Refusal> {
         let begin = Instant::now();
         let name = &app.address.app;
-        let told = match self.runs.get(name) {
-            Some(open) => open.journal.told(),
-            None => {
-                let words = format!("no run of {name} is open here");
-                return Err(refusal(RefusalKind::NoSuchRun, words));
-            }
+        let Some(open) = self.runs.get(name) else {
+            let words = format!("no run of {name} is open here");
+            return Err(refusal(RefusalKind::NoSuchRun, words));
         };
+        let told = open.journal.told();
         let run = told.opened.run.clone();
+        if self.close_committed(app, &open.journal)? {
+            let words = format!("the run {run} of {name} has committed here: it stays");
+            return Err(refusal(RefusalKind::Internal, words));
+        }
         self.out.event(
             id,
             EventKind::GoingBack {

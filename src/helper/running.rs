@@ -9,7 +9,7 @@ use super::refuse::refusal;
 use super::session::{Answer, Session};
 use crate::apply::step::is_same;
 use crate::apply::{Batch, Record, Settled, Way, take_all};
-use crate::model::{AppName, Generation, Resource, ResourceId, RunId, State, StepId};
+use crate::model::{AppName, EventKind, Generation, Resource, ResourceId, RunId, State, StepId};
 
 impl Session<'_> {
     pub(super) fn steps(
@@ -107,6 +107,7 @@ impl Session<'_> {
 
     pub(super) fn commit(
         &mut self,
+        id: u64,
         run: &RunId,
         name: &AppName,
         mut generation: Generation,
@@ -143,10 +144,20 @@ impl Session<'_> {
         ledger::append(&mut ledger, generation);
         ledger::mark(&mut ledger, marks);
         ledger::store(self.host, &app.places.state, &ledger, self.registry.user())?;
-        let open = self.open_run(&app, run)?;
-        open.journal.append(&Record::Settled(Settled::Committed))?;
-        self.sweep(0, &app)?;
+        // From here on it has committed, whatever becomes of the journal: who opens that next finds
+        // the generation in the ledger.
+        if let Err(refused) = self.close(id, &app, run) {
+            let text = format!("the journal of {name} is still open: {}", refused.message);
+            let host = Some(app.address.host.clone());
+            self.out.event(id, EventKind::Note { host, text });
+        }
         Ok(Reply::Committed(Box::new(ledger)))
+    }
+
+    fn close(&mut self, id: u64, app: &App, run: &RunId) -> Result<(), Refusal> {
+        let open = self.open_run(app, run)?;
+        open.journal.append(&Record::Settled(Settled::Committed))?;
+        self.sweep(id, app)
     }
 
     /// A state as it is read now. Where it isn't as it should be, what it should be stands: drift tells.
