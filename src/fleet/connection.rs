@@ -204,7 +204,10 @@ impl Shared {
                 open.answer.send(Ok(reply)).ok();
             }
             Message::Event { id, event } => {
-                let open = table.open.get(&id).ok_or("an event of no request")?;
+                // Of work whose answer came first, or that nobody asked for: no reason to lose a host.
+                let Some(open) = table.open.get(&id) else {
+                    return Ok(());
+                };
                 let sink = open.sink.clone();
                 drop(table);
                 sink(event);

@@ -8,8 +8,10 @@ use tokio::sync::mpsc;
 use crate::fleet::pack::made_by;
 use crate::fleet::testing::{Fault, Lab, PULSE, address, host, transport};
 use crate::fleet::{AskError, Connection, Pulse};
-use crate::helper::protocol::{PACK_CREDIT, RefusalKind};
-use crate::model::Digest;
+use crate::helper::frame::{Frame, encode_message};
+use crate::helper::protocol::{Message, PACK_CREDIT, RefusalKind, Reply};
+use crate::helper::wire;
+use crate::model::{Digest, EventKind, RunId};
 
 #[tokio::test]
 async fn a_helper_that_dies_never_counts_as_an_answer() {
@@ -56,6 +58,34 @@ async fn every_request_under_way_fails_with_the_stream() {
     let (survey, hello) = tokio::join!(survey, end);
     assert!(survey.unwrap_err().is_lost());
     assert!(hello.unwrap_err().is_lost());
+}
+
+#[tokio::test]
+async fn an_event_of_no_request_loses_no_host() {
+    let (here, mut there) = tokio::io::duplex(64 << 10);
+    let connection = Connection::open(host("a"), transport(here), PULSE);
+    let event = EventKind::Note {
+        host: None,
+        text: "late".to_owned(),
+    };
+    let late = encode_message(&Message::Event { id: 0, event }).unwrap();
+    wire::write_frame(&mut there, &late).await.unwrap();
+    let asked = connection.unlock(RunId("1".to_owned()));
+    let answer = async {
+        loop {
+            let frame = wire::read_frame(&mut there).await.unwrap().unwrap();
+            if let Frame::Message(message) = frame
+                && let Message::Request { id, .. } = *message
+            {
+                let reply = Reply::Done;
+                let reply = encode_message(&Message::Reply { id, reply }).unwrap();
+                wire::write_frame(&mut there, &reply).await.unwrap();
+                return;
+            }
+        }
+    };
+    let (asked, ()) = tokio::join!(asked, answer);
+    asked.unwrap();
 }
 
 #[tokio::test]
