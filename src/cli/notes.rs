@@ -1,9 +1,8 @@
 //! What a survey shows that people should know, whatever the command.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use crate::fleet::mixed::mixed;
 use crate::fleet::prospect::Survey;
-use crate::model::{AppName, Finding, FindingClass};
+use crate::model::{Finding, FindingClass};
 
 use super::deployment::Deployment;
 use super::error::CommandError;
@@ -52,37 +51,18 @@ impl Deployment {
                 note(notice, None);
             }
         }
-        for app in self.mixed(survey) {
-            let hosts = survey.members.keys().filter(|member| member.app == app);
-            notes.extend(hosts.take(1).map(|member| Finding {
+        for mixed in mixed(survey) {
+            let host = mixed.releases.values().flatten().min().cloned();
+            notes.extend(host.map(|host| Finding {
                 class: FindingClass::Note,
-                host: member.host.clone(),
-                app: Some(app.clone()),
-                message: format!("{app} is mixed: its hosts are not all at the same release"),
+                host,
+                app: Some(mixed.app.clone()),
+                message: mixed.to_string(),
                 remedy: Some(format!("rosey apply {}", environment.name)),
             }));
         }
         notes.extend(self.skewed());
         notes
-    }
-
-    /// Whether the hosts of some app show different releases.
-    pub fn is_mixed(&self, survey: &Survey) -> bool {
-        !self.mixed(survey).is_empty()
-    }
-
-    fn mixed(&self, survey: &Survey) -> Vec<AppName> {
-        let mut releases: BTreeMap<&AppName, BTreeSet<_>> = BTreeMap::new();
-        for (member, app) in &survey.members {
-            let current = app.ledger.as_ref().and_then(|ledger| ledger.current());
-            let content =
-                current.map(|generation| (generation.version.clone(), generation.content));
-            releases.entry(&member.app).or_default().insert(content);
-        }
-        let mixed = releases
-            .into_iter()
-            .filter(|(_, contents)| contents.len() > 1);
-        mixed.map(|(app, _)| app.clone()).collect()
     }
 
     /// Apps of this environment that are on a host and declared for it no more.

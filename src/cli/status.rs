@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::fleet::mixed::mixed;
 use crate::fleet::readback::host_outcome;
 use crate::model::{Finding, HostName, HostOutcome};
 use crate::report::table::{hosts_json, hosts_table};
@@ -41,7 +42,7 @@ pub(super) async fn run(
             "format_version": "1.0",
             "environment": deployment.project.environment.name,
             "hosts": hosts_json(&hosts),
-            "mixed": deployment.is_mixed(&survey),
+            "mixed": !mixed(&survey).is_empty(),
             "notes": notes,
         });
         print_line(&document.to_string());

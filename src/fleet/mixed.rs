@@ -14,11 +14,11 @@ pub struct Mixed {
     pub app: AppName,
     /// What stands, and where; none where nothing was ever applied.
     pub releases: BTreeMap<Option<String>, Vec<HostName>>,
-    /// Runs that were cut off and not settled yet.
+    /// Runs there that were cut off and not settled yet: often why.
     pub interrupted: Vec<(HostName, Interrupted)>,
 }
 
-/// The apps whose hosts don't agree: the content that stands differs, or a run was cut off.
+/// The apps whose hosts don't agree: the content that stands differs.
 ///
 /// By content and not by number, because a run doesn't touch hosts on which nothing changes.
 #[must_use]
@@ -41,10 +41,7 @@ pub fn mixed(survey: &Survey) -> Vec<Mixed> {
         let contents = contents.entry(&member.app).or_default();
         contents.push(current.and_then(|current| current.content));
     }
-    apps.retain(|app, mixed| {
-        let differ = contents[app].windows(2).any(|pair| pair[0] != pair[1]);
-        differ || !mixed.interrupted.is_empty()
-    });
+    apps.retain(|app, _| contents[app].windows(2).any(|pair| pair[0] != pair[1]));
     apps.into_values().collect()
 }
 
