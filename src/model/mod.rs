@@ -29,6 +29,7 @@ pub mod run;
 pub mod step;
 pub mod thing;
 pub mod value;
+mod word;
 
 pub use digest::Digest;
 pub use event::{Event, EventKind};

@@ -3,7 +3,6 @@
 //! A [`State`] is the one thing that rosey compares: desired, actual, last applied and earlier
 //! generations are all of this type. What is not in it is absent.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -11,42 +10,23 @@ use serde::{Deserialize, Serialize};
 
 use super::names::{AppName, HostName};
 use super::value::Value;
+use super::word::word;
 
-/// The kind of a resource: `release`, `file`, `directory`, `link`, `task`, `service`, or a further one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ResourceKind(Cow<'static, str>);
-
-impl ResourceKind {
-    /// An immutable directory tree.
-    pub const RELEASE: Self = Self(Cow::Borrowed("release"));
-    /// A regular file outside of releases.
-    pub const FILE: Self = Self(Cow::Borrowed("file"));
-    /// A directory that outlives releases.
-    pub const DIRECTORY: Self = Self(Cow::Borrowed("directory"));
-    /// A symbolic link outside of releases.
-    pub const LINK: Self = Self(Cow::Borrowed("link"));
-    /// A command whose effect is stamped.
-    pub const TASK: Self = Self(Cow::Borrowed("task"));
-    /// A service of the host's service manager.
-    pub const SERVICE: Self = Self(Cow::Borrowed("service"));
-
-    /// A further kind.
-    #[must_use]
-    pub const fn new(word: &'static str) -> Self {
-        Self(Cow::Borrowed(word))
-    }
-
-    /// The word.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ResourceKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
+word! {
+    /// The kind of a resource: `release`, `file`, `directory`, `link`, `task`, `service`, or a further one.
+    ResourceKind {
+        /// An immutable directory tree.
+        RELEASE = "release";
+        /// A regular file outside of releases.
+        FILE = "file";
+        /// A directory that outlives releases.
+        DIRECTORY = "directory";
+        /// A symbolic link outside of releases.
+        LINK = "link";
+        /// A command whose effect is stamped.
+        TASK = "task";
+        /// A service of the host's service manager.
+        SERVICE = "service";
     }
 }
 

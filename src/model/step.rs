@@ -1,12 +1,12 @@
 //! One step of a plan: one resource, from one state to another.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::resource::{Resource, ResourceId};
 use super::value::Value;
+use super::word::word;
 
 /// Names a step within its plan; the same resource on the same way always gets the same name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,43 +35,23 @@ impl fmt::Display for StepId {
     }
 }
 
-/// The kind of a step: `sync`, `link`, `run`, `restart`, `backup`, `verify`, `prune`, or a further one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct StepKind(Cow<'static, str>);
-
-impl StepKind {
-    /// Makes a release, file or directory as it should be.
-    pub const SYNC: Self = Self(Cow::Borrowed("sync"));
-    /// Sets a link.
-    pub const LINK: Self = Self(Cow::Borrowed("link"));
-    /// Runs a task.
-    pub const RUN: Self = Self(Cow::Borrowed("run"));
-    /// Brings a service to enabled, active, fresh.
-    pub const RESTART: Self = Self(Cow::Borrowed("restart"));
-    /// Takes or restores a backup.
-    pub const BACKUP: Self = Self(Cow::Borrowed("backup"));
-    /// Reads the gates.
-    pub const VERIFY: Self = Self(Cow::Borrowed("verify"));
-    /// Removes what no kept generation needs.
-    pub const PRUNE: Self = Self(Cow::Borrowed("prune"));
-
-    /// A further kind.
-    #[must_use]
-    pub const fn new(word: &'static str) -> Self {
-        Self(Cow::Borrowed(word))
-    }
-
-    /// The word.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for StepKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
+word! {
+    /// The kind of a step: `sync`, `link`, `run`, `restart`, `backup`, `verify`, `prune`, or a further one.
+    StepKind {
+        /// Makes a release, file or directory as it should be.
+        SYNC = "sync";
+        /// Sets a link.
+        LINK = "link";
+        /// Runs a task.
+        RUN = "run";
+        /// Brings a service to enabled, active, fresh.
+        RESTART = "restart";
+        /// Takes or restores a backup.
+        BACKUP = "backup";
+        /// Reads the gates.
+        VERIFY = "verify";
+        /// Removes what no kept generation needs.
+        PRUNE = "prune";
     }
 }
 
