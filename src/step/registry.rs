@@ -2,6 +2,7 @@
 
 use crate::model::ResourceKind;
 
+use super::attendant::Attending;
 use super::backup::Backups;
 use super::kind::Kind;
 use super::link::Link;
@@ -14,7 +15,14 @@ use super::verify::GatesKind;
 #[must_use]
 pub fn registry() -> &'static [&'static dyn Kind] {
     &[
-        &Release, &File, &Directory, &Link, &Task, &Backups, &Service, &GatesKind,
+        &Release,
+        &File,
+        &Directory,
+        &Link,
+        &Task,
+        &Attending(Backups),
+        &Service,
+        &Attending(GatesKind),
     ]
 }
 

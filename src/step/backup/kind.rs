@@ -6,13 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::config::{Declaration, Word};
 use crate::content::{make_own, own_owner, remove_tree};
 use crate::host::{EntryType, HostError};
-use crate::model::{
-    Action, Reason, Resource, ResourceId, ResourceKind, RunId, Step, StepKind, Thing, Value,
-};
+use crate::model::{Action, Resource, ResourceKind, RunId, Step, StepKind, Value};
+use crate::step::attendant::Act;
 use crate::step::desired::Desired;
-use crate::step::kind::{
-    Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
-};
+use crate::step::kind::{StepContext, StepError};
 
 use super::copy::copy;
 use super::manifest::{BackupManifest, Item, MANIFEST};
@@ -24,49 +21,16 @@ pub const FROM: &str = "from";
 /// Backups.
 pub struct Backups;
 
-impl Kind for Backups {
-    fn resource(&self) -> ResourceKind {
-        desire::BACKUP
-    }
-
-    fn step(&self) -> StepKind {
-        StepKind::BACKUP
-    }
-
-    fn words(&self) -> Vec<Word> {
-        vec![declare::BACKUP]
-    }
+impl Act for Backups {
+    const RESOURCE: ResourceKind = desire::BACKUP;
+    const STEP: StepKind = StepKind::BACKUP;
+    const WORD: Word = declare::BACKUP;
 
     fn desire(&self, declaration: &Declaration, desired: &mut Desired<'_>) {
         desire::desire(declaration, desired);
     }
 
-    fn makes(&self, _it: Named<'_>) -> Vec<Thing> {
-        Vec::new()
-    }
-
-    fn uses(&self, _it: Named<'_>) -> Vec<Thing> {
-        Vec::new()
-    }
-
-    fn parts(&self, _change: Change<'_>, _reasons: &[Reason], _disturbed: bool) -> Vec<Part> {
-        Vec::new()
-    }
-
-    fn is_inert(&self, _change: Change<'_>) -> bool {
-        false
-    }
-
-    fn observe(
-        &self,
-        _context: &ObserveContext<'_>,
-        _id: &ResourceId,
-        _wanted: Option<&Resource>,
-    ) -> Result<Observed, HostError> {
-        Ok(Observed::default())
-    }
-
-    fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
+    fn act(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
         let none = Resource::new();
         let with = step.to.as_ref().unwrap_or(&none);
         if step.action == Action::Restore {

@@ -8,7 +8,7 @@ use crate::host::LocalHost;
 use crate::model::{
     Action, AppName, HostName, Label, Resource, ResourceId, RunId, Step, StepId, StepKind, Wave,
 };
-use crate::step::kind::Kind;
+use crate::step::attendant::Act;
 use crate::step::testing::Bench;
 
 use super::{Backups, desire};
@@ -37,7 +37,7 @@ fn act(root: &Path, action: Action, run: &str, with: Resource) -> Result<(), Str
         wave: Wave(1),
         after: Vec::new(),
     };
-    let applied = bench.acting(&host, |context| Backups.apply(context, &step));
+    let applied = bench.acting(&host, |context| Backups.act(context, &step));
     applied.map_err(|error| error.to_string())
 }
 

@@ -4,14 +4,10 @@
 
 use crate::config::{Declaration, Word};
 use crate::host::{HostError, HostErrorKind, WriteHost};
-use crate::model::{
-    GateKind, GateResult, Gates, Reason, Resource, ResourceId, ResourceKind, Step, StepKind, Thing,
-    Value, Verdict,
-};
+use crate::model::{GateKind, GateResult, Gates, ResourceKind, Step, StepKind, Value, Verdict};
+use crate::step::attendant::Act;
 use crate::step::desired::Desired;
-use crate::step::kind::{
-    Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
-};
+use crate::step::kind::{StepContext, StepError};
 use crate::step::tail::{LINES, tail};
 
 use super::pace::RealPace;
@@ -22,49 +18,16 @@ use super::{declare, desire};
 /// The gates of apps.
 pub struct GatesKind;
 
-impl Kind for GatesKind {
-    fn resource(&self) -> ResourceKind {
-        desire::GATES
-    }
-
-    fn step(&self) -> StepKind {
-        StepKind::VERIFY
-    }
-
-    fn words(&self) -> Vec<Word> {
-        vec![declare::VERIFY]
-    }
+impl Act for GatesKind {
+    const RESOURCE: ResourceKind = desire::GATES;
+    const STEP: StepKind = StepKind::VERIFY;
+    const WORD: Word = declare::VERIFY;
 
     fn desire(&self, declaration: &Declaration, desired: &mut Desired<'_>) {
         desire::desire(declaration, desired);
     }
 
-    fn makes(&self, _it: Named<'_>) -> Vec<Thing> {
-        Vec::new()
-    }
-
-    fn uses(&self, _it: Named<'_>) -> Vec<Thing> {
-        Vec::new()
-    }
-
-    fn parts(&self, _change: Change<'_>, _reasons: &[Reason], _disturbed: bool) -> Vec<Part> {
-        Vec::new()
-    }
-
-    fn is_inert(&self, _change: Change<'_>) -> bool {
-        false
-    }
-
-    fn observe(
-        &self,
-        _context: &ObserveContext<'_>,
-        _id: &ResourceId,
-        _wanted: Option<&Resource>,
-    ) -> Result<Observed, HostError> {
-        Ok(Observed::default())
-    }
-
-    fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
+    fn act(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
         let gates = gates(step)?;
         let settling = Settling {
             host: context.host,

@@ -13,6 +13,7 @@ use crate::host::{
 };
 use crate::model::gate::{ErrorRate, GateClass, HttpGate};
 use crate::model::{Action, Gate, GateKind, GateResult, Gates, Resource, Step, StepKind, Verdict};
+use crate::step::attendant::Attending;
 use crate::step::kind::StepError;
 use crate::step::testing::{Bench, id, step};
 
@@ -552,7 +553,7 @@ fn the_step_waits_for_the_gates() {
     let mut gates = gates([process()]);
     gates.stable = 0;
     Bench::new()
-        .apply(&host, &GatesKind, &check(&gates))
+        .apply(&host, &Attending(GatesKind), &check(&gates))
         .unwrap();
 }
 
@@ -562,7 +563,11 @@ fn a_step_whose_gates_fail_tells_why_with_the_end_of_the_log() {
     host.log(&unit(), &["starting", "no token: set TOKEN"]);
     host.kill_service(&unit(), "exit-code 1");
     let error = Bench::new()
-        .apply(&host, &GatesKind, &check(&gates([process(), command()])))
+        .apply(
+            &host,
+            &Attending(GatesKind),
+            &check(&gates([process(), command()])),
+        )
         .unwrap_err();
     assert!(error.is_verdict());
     insta::assert_snapshot!(error, @r"
@@ -580,7 +585,7 @@ fn a_step_whose_gates_say_nothing_is_no_verdict() {
     let mut gates = gates([command()]);
     (gates.within, gates.stable) = (0, 0);
     let error = Bench::new()
-        .apply(&host, &GatesKind, &check(&gates))
+        .apply(&host, &Attending(GatesKind), &check(&gates))
         .unwrap_err();
     assert!(matches!(error, StepError::Inconclusive(_)));
     assert!(!error.is_verdict());
@@ -600,6 +605,8 @@ fn a_step_without_gates_to_read_is_no_success() {
         None,
         Some(&Resource::new()),
     );
-    let error = Bench::new().apply(&host(), &GatesKind, &step).unwrap_err();
+    let error = Bench::new()
+        .apply(&host(), &Attending(GatesKind), &step)
+        .unwrap_err();
     assert!(matches!(error, StepError::Host(_)), "{error}");
 }

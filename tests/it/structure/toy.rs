@@ -60,7 +60,7 @@ app "diary" {
         add_line(&step.join("mod.rs"), "pub mod registry;", "pub mod note;");
         add_line(
             &step.join("registry.rs"),
-            "&Release, ",
+            "&Release,",
             "        &super::note::Note,",
         );
 
