@@ -4,10 +4,10 @@ use crate::model::{Resource, Step, StepId, Wave};
 use crate::step::attendant::{Attendant, Turn};
 use crate::step::kind::Named;
 
-use super::{Draft, Edges, PlanInput, waves};
+use super::{Edges, Node, PlanInput, waves};
 
 /// Adds each attendant where its app changes on its host.
-pub(super) fn add(steps: &mut Vec<Draft<'_>>, edges: &mut Edges, input: &PlanInput<'_>) {
+pub(super) fn add(steps: &mut Vec<Node<'_>>, edges: &mut Edges, input: &PlanInput<'_>) {
     let mut attendants: Vec<_> = input.attendants.iter().collect();
     // The last ones wait for the others too.
     attendants.sort_by_key(|attendant| attendant.turn == Turn::Last);
@@ -51,17 +51,17 @@ pub(super) fn add(steps: &mut Vec<Draft<'_>>, edges: &mut Edges, input: &PlanInp
             wave: Wave::INERT,
             after: Vec::new(),
         };
-        steps.push(Draft { step, kind: None });
+        steps.push(Node { step, kind: None });
     }
 }
 
 /// Whether a resource in a state has something that an attendant disturbs.
-fn occupies(draft: &Draft<'_>, resource: &Option<Resource>, attendant: &Attendant) -> bool {
-    let (Some(kind), Some(resource)) = (draft.kind, resource) else {
+fn occupies(node: &Node<'_>, resource: &Option<Resource>, attendant: &Attendant) -> bool {
+    let (Some(kind), Some(resource)) = (node.kind, resource) else {
         return false;
     };
     let it = Named {
-        id: &draft.step.resource,
+        id: &node.step.resource,
         resource,
     };
     kind.occupies(it)

@@ -6,7 +6,7 @@ use crate::model::{Reason, Resource, ResourceId, Step, StepId, Wave};
 use crate::step::kind::{Change, Kind, Named};
 
 use super::relations::Relations;
-use super::{Draft, PlanInput};
+use super::{Node, PlanInput};
 
 /// One resource that has to change, and why.
 pub(super) struct Changed<'a> {
@@ -113,7 +113,7 @@ fn disturb<'a>(changes: &mut Changes<'a>, input: &PlanInput<'a>, from: &Relation
 }
 
 /// Makes the steps; a kind says how many parts each change has.
-pub(super) fn into_steps<'a>(changes: &Changes<'a>) -> Vec<Draft<'a>> {
+pub(super) fn into_steps<'a>(changes: &Changes<'a>) -> Vec<Node<'a>> {
     let mut steps = Vec::new();
     for (id, changed) in changes {
         let change = changed.change(id);
@@ -134,7 +134,7 @@ pub(super) fn into_steps<'a>(changes: &Changes<'a>) -> Vec<Draft<'a>> {
                 wave: Wave::INERT,
                 after: Vec::new(),
             };
-            steps.push(Draft {
+            steps.push(Node {
                 step,
                 kind: Some(changed.kind),
             });

@@ -104,8 +104,8 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
 /// Edges as pairs of indexes: the first comes before the second.
 type Edges = std::collections::BTreeSet<(usize, usize)>;
 
-/// A step that isn't in an order yet.
-struct Draft<'a> {
+/// A step in the graph, before it has its place in the order.
+struct Node<'a> {
     step: Step,
     kind: Option<&'a dyn Kind>,
 }

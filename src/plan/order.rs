@@ -16,21 +16,21 @@ use crate::model::{HostName, Plan, Resource, ResourceId, Thing};
 use crate::step::kind::Named;
 
 use super::relations::Relations;
-use super::{Draft, Edges, PlanError};
+use super::{Edges, Node, PlanError};
 
 /// The edges among steps on one host; only steps of one host make and use the same things.
-pub(super) fn edges(steps: &[Draft<'_>], from: &Relations<'_>, to: &Relations<'_>) -> Edges {
+pub(super) fn edges(steps: &[Node<'_>], from: &Relations<'_>, to: &Relations<'_>) -> Edges {
     let mut by_resource: BTreeMap<&ResourceId, Vec<usize>> = BTreeMap::new();
-    for (index, draft) in steps.iter().enumerate() {
+    for (index, node) in steps.iter().enumerate() {
         by_resource
-            .entry(&draft.step.resource)
+            .entry(&node.step.resource)
             .or_default()
             .push(index);
     }
     let mut edges = Edges::new();
-    for (index, draft) in steps.iter().enumerate() {
-        let id = &draft.step.resource;
-        let Some(kind) = draft.kind else { continue };
+    for (index, node) in steps.iter().enumerate() {
+        let id = &node.step.resource;
+        let Some(kind) = node.kind else { continue };
         // Two parts of one resource follow each other as the kind named them.
         for other in &by_resource[id] {
             if *other < index {
@@ -38,7 +38,7 @@ pub(super) fn edges(steps: &[Draft<'_>], from: &Relations<'_>, to: &Relations<'_
             }
         }
         // Rule 1.
-        if let Some(resource) = &draft.step.to {
+        if let Some(resource) = &node.step.to {
             for used in to.used_through(kind, Named { id, resource }) {
                 for maker in by_resource.get(used).into_iter().flatten() {
                     if steps[*maker].step.to.is_some() {
@@ -49,8 +49,8 @@ pub(super) fn edges(steps: &[Draft<'_>], from: &Relations<'_>, to: &Relations<'_
         }
         // Rule 2. Through others too: a server that runs in a tree uses it through a link, and goes
         // on using it, whatever the link says by then, until it is restarted.
-        if let Some(resource) = &draft.step.from {
-            let still = match &draft.step.to {
+        if let Some(resource) = &node.step.from {
+            let still = match &node.step.to {
                 Some(resource) => to.used_through(kind, Named { id, resource }),
                 None => BTreeSet::new(),
             };
@@ -71,15 +71,15 @@ pub(super) fn edges(steps: &[Draft<'_>], from: &Relations<'_>, to: &Relations<'_
 }
 
 /// Rule 3.
-fn turns(steps: &[Draft<'_>], edges: &mut Edges) {
+fn turns(steps: &[Node<'_>], edges: &mut Edges) {
     let mut given: BTreeMap<(&HostName, Thing), Vec<usize>> = BTreeMap::new();
     let mut taken: BTreeMap<(&HostName, Thing), Vec<usize>> = BTreeMap::new();
-    for (index, draft) in steps.iter().enumerate() {
+    for (index, node) in steps.iter().enumerate() {
         let occupied = |resource: &Option<Resource>| -> BTreeSet<Thing> {
-            match (draft.kind, resource) {
+            match (node.kind, resource) {
                 (Some(kind), Some(resource)) => {
                     let it = Named {
-                        id: &draft.step.resource,
+                        id: &node.step.resource,
                         resource,
                     };
                     kind.occupies(it).into_iter().collect()
@@ -87,8 +87,8 @@ fn turns(steps: &[Draft<'_>], edges: &mut Edges) {
                 _ => BTreeSet::new(),
             }
         };
-        let (before, after) = (occupied(&draft.step.from), occupied(&draft.step.to));
-        let host = &draft.step.resource.host;
+        let (before, after) = (occupied(&node.step.from), occupied(&node.step.to));
+        let host = &node.step.resource.host;
         for thing in before.difference(&after) {
             given.entry((host, thing.clone())).or_default().push(index);
         }
@@ -110,7 +110,7 @@ fn turns(steps: &[Draft<'_>], edges: &mut Edges) {
 
 /// Puts the steps into their order, by wave, then by name wherever the edges leave a choice, and
 /// leaves out edges that others imply.
-pub(super) fn sorted(steps: Vec<Draft<'_>>, edges: Edges) -> Result<Plan, PlanError> {
+pub(super) fn sorted(steps: Vec<Node<'_>>, edges: Edges) -> Result<Plan, PlanError> {
     let mut graph = DiGraph::<(), ()>::new();
     for _ in &steps {
         graph.add_node(());
@@ -146,7 +146,7 @@ pub(super) fn sorted(steps: Vec<Draft<'_>>, edges: Edges) -> Result<Plan, PlanEr
     Ok(plan)
 }
 
-fn ordered(steps: &[Draft<'_>], edges: &Edges) -> Vec<usize> {
+fn ordered(steps: &[Node<'_>], edges: &Edges) -> Vec<usize> {
     let mut waiting = vec![0usize; steps.len()];
     let mut followers: Vec<Vec<usize>> = vec![Vec::new(); steps.len()];
     for (before, after) in edges {

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use crate::model::{Action, AppName, ResourceKind, Wave};
 use crate::step::kind::Change;
 
-use super::{Draft, Edges, PlanInput};
+use super::{Edges, Node, PlanInput};
 
 /// Gives every step its wave: inert work and what it waits for first, everything else in the wave
 /// of its host. Removals are never inert: what they remove may be in use until their host's wave.
-pub(super) fn assign(steps: &mut [Draft<'_>], edges: &Edges, input: &PlanInput<'_>) {
+pub(super) fn assign(steps: &mut [Node<'_>], edges: &Edges, input: &PlanInput<'_>) {
     let mut before: Vec<Vec<usize>> = vec![Vec::new(); steps.len()];
     for (first, second) in edges {
         before[*second].push(*first);
@@ -22,35 +22,34 @@ pub(super) fn assign(steps: &mut [Draft<'_>], edges: &Edges, input: &PlanInput<'
             ancestors.into_iter().for_each(|it| early[it] = true);
         }
     }
-    for (draft, early) in steps.iter_mut().zip(early) {
+    for (node, early) in steps.iter_mut().zip(early) {
         let of_host = || {
             input
                 .waves
-                .get(&draft.step.resource.host)
+                .get(&node.step.resource.host)
                 .copied()
                 .unwrap_or(Wave(1))
         };
-        draft.step.wave = if early { Wave::INERT } else { of_host() };
+        node.step.wave = if early { Wave::INERT } else { of_host() };
     }
 }
 
 /// Whether the running system can't see a step.
-pub(super) fn is_inert(draft: &Draft<'_>) -> bool {
-    let step = &draft.step;
+pub(super) fn is_inert(node: &Node<'_>) -> bool {
+    let step = &node.step;
     let change = Change {
         id: &step.resource,
         from: step.from.as_ref(),
         to: step.to.as_ref(),
     };
-    step.to.is_some() && draft.kind.is_some_and(|kind| kind.is_inert(change))
+    step.to.is_some() && node.kind.is_some_and(|kind| kind.is_inert(change))
 }
 
 /// Whether a step that inert work waits for may come early: it is inert itself, or makes something
 /// that nobody can be using yet and that renews nobody (a directory).
-pub(super) fn may_be_inert(draft: &Draft<'_>) -> bool {
-    let makes_directory =
-        draft.step.from.is_none() && draft.kind.is_some_and(|kind| !kind.renews());
-    is_inert(draft) || makes_directory
+pub(super) fn may_be_inert(node: &Node<'_>) -> bool {
+    let makes_directory = node.step.from.is_none() && node.kind.is_some_and(|kind| !kind.renews());
+    is_inert(node) || makes_directory
 }
 
 fn ancestors(index: usize, before: &[Vec<usize>]) -> Vec<usize> {
@@ -68,16 +67,16 @@ fn ancestors(index: usize, before: &[Vec<usize>]) -> Vec<usize> {
 
 /// Chooses the host for each change that is made once a run; the others note that it was made, and
 /// wait for it.
-pub(super) fn elect(steps: &mut [Draft<'_>], edges: &mut Edges, input: &PlanInput<'_>) {
+pub(super) fn elect(steps: &mut [Node<'_>], edges: &mut Edges, input: &PlanInput<'_>) {
     let mut groups: BTreeMap<(AppName, ResourceKind, String), Vec<usize>> = BTreeMap::new();
-    for (index, draft) in steps.iter().enumerate() {
-        let step = &draft.step;
+    for (index, node) in steps.iter().enumerate() {
+        let step = &node.step;
         let change = Change {
             id: &step.resource,
             from: step.from.as_ref(),
             to: step.to.as_ref(),
         };
-        if step.to.is_some() && draft.kind.is_some_and(|kind| kind.is_once(change)) {
+        if step.to.is_some() && node.kind.is_some_and(|kind| kind.is_once(change)) {
             let id = &step.resource;
             let key = (id.app.clone(), id.kind.clone(), id.name.clone());
             groups.entry(key).or_default().push(index);
