@@ -4,15 +4,13 @@ use super::app::App;
 use super::protocol::{AppAddress, Reply};
 use super::session::{Answer, Session};
 use crate::apply::Cancel;
-use crate::host::{Manager, WriteHost};
+use crate::host::WriteHost;
 use crate::model::{EventKind, GateResult, Gates};
 
 /// What is to be read, and how.
 pub struct GateRequest<'a> {
     /// The host; gates that are commands run there.
     pub host: &'a dyn WriteHost,
-    /// Who runs the app's services.
-    pub manager: &'a Manager,
     /// The gates.
     pub gates: &'a Gates,
     /// Whether to wait for `within` and `stable`, or to read each once.
@@ -53,12 +51,11 @@ impl Session<'_> {
 
     pub(super) fn read_gates(&self, app: &App, gates: &Gates, settle: bool) -> Vec<GateResult> {
         let cancel = self.cancels.of(&app.address.app);
-        self.read_gates_until(app, gates, settle, &cancel)
+        self.read_gates_until(gates, settle, &cancel)
     }
 
     pub(super) fn read_gates_until(
         &self,
-        app: &App,
         gates: &Gates,
         settle: bool,
         cancel: &Cancel,
@@ -68,7 +65,6 @@ impl Session<'_> {
         }
         (self.options.gates)(&GateRequest {
             host: self.host,
-            manager: &app.service_manager(),
             gates,
             settle,
             cancel,

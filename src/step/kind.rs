@@ -246,11 +246,6 @@ pub trait Kind: Send + Sync {
         Label::Reversible
     }
 
-    /// The change in one line, for people; `None` for the usual `attribute: old → new`.
-    fn describe(&self, _change: Change<'_>) -> Option<String> {
-        None
-    }
-
     // The other half: what observing and applying ask.
 
     /// Reads the resource. `wanted` is how it should be, for what can't be read without knowing that.
