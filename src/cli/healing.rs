@@ -10,7 +10,7 @@ use crate::fleet::progress::Member;
 use crate::fleet::prospect::Prospect;
 use crate::fleet::run::Run;
 use crate::fleet::supply::{Need, Supplies, supplies};
-use crate::model::{Digest, FindingClass};
+use crate::model::Digest;
 
 use super::Session;
 use super::deployment::{Deployment, asking};
@@ -34,23 +34,24 @@ impl Healing {
         deployment: &Deployment,
         prospect: &Prospect,
     ) -> Result<Self, CommandError> {
-        // The controller is the last place that is asked, and need not have anything: a source that
-        // is gone or wrong is no error here.
-        let declaration = deployment.declaration(session, None).await;
+        let needs = needs(deployment, prospect).await?;
+        let supplies = supplies(&deployment.fleet, &needs)
+            .await
+            .map_err(|error| asking(&[error]))?;
+        let content = if supplies.nowhere.is_empty() {
+            None
+        } else {
+            // A source that is gone or wrong has nothing, and is no error here.
+            deployment.declaration(session, None).await.ok()
+        };
         let none = || DeclaredContent {
             contents: BTreeMap::new(),
             made: BTreeMap::new(),
         };
-        let content =
-            declaration.map_or_else(|_| Arc::new(none()), |declaration| declaration.content);
-        let needs = needs(deployment, prospect).await?;
-        let here = |member: &Member, digest: &Digest| has(&content, member, digest);
-        let supplies = supplies(&deployment.fleet, &needs, here)
-            .await
-            .map_err(|error| asking(&[error]))?;
-        let blocking = supplies.findings.iter();
+        let content = content.map_or_else(|| Arc::new(none()), |declaration| declaration.content);
+        let blocking = supplies.findings(|member, digest| has(&content, member, digest));
         let lines: Vec<_> = blocking
-            .filter(|finding| finding.class == FindingClass::Blocking)
+            .iter()
             .map(|finding| format!("{}: {}", finding.host, finding.message))
             .collect();
         if !lines.is_empty() {

@@ -1,5 +1,6 @@
 //! Where the bytes for a heal or a rollback come from: the host itself, another host of the app, the
-//! controller where the digest agrees; found nowhere, a finding that names the file.
+//! controller where the digest agrees; found nowhere, a finding that names the file. The controller
+//! is asked last, since reading (and building) its source takes long, and may fail.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,8 +27,35 @@ pub struct Need {
 pub struct Supplies {
     /// What comes from another host; the rest is here or there already.
     pub elsewhere: BTreeMap<Member, BTreeMap<Digest, HostName>>,
-    /// What is nowhere.
-    pub findings: Vec<Finding>,
+    /// What no host has, each with a file that needs it: only the controller may still have it.
+    pub nowhere: BTreeMap<Member, BTreeMap<Digest, String>>,
+}
+
+impl Supplies {
+    /// What isn't on the controller either, file by file.
+    #[must_use]
+    pub fn findings(&self, here: impl Fn(&Member, &Digest) -> bool) -> Vec<Finding> {
+        let all = self
+            .nowhere
+            .iter()
+            .flat_map(|(member, lacking)| lacking.iter().map(move |it| (member, it)));
+        let finding = |(member, (digest, name)): (&Member, (&Digest, &String))| Finding {
+            class: FindingClass::Blocking,
+            host: member.host.clone(),
+            app: Some(member.app.clone()),
+            message: format!(
+                "the content of {name} ({}) is neither on this host nor on another one of {}, and the source here has another",
+                digest.short(),
+                member.app
+            ),
+            remedy: Some(
+                "check out the version of the source that made it, or apply a new one".to_owned(),
+            ),
+        };
+        all.filter(|(member, (digest, _))| !here(member, digest))
+            .map(finding)
+            .collect()
+    }
 }
 
 impl Need {
@@ -47,11 +75,7 @@ impl Need {
 ///
 /// # Errors
 /// The first host that refuses or is out of reach.
-pub async fn supplies(
-    fleet: &Fleet,
-    needs: &BTreeMap<Member, Need>,
-    here: impl Fn(&Member, &Digest) -> bool,
-) -> Result<Supplies, AskError> {
+pub async fn supplies(fleet: &Fleet, needs: &BTreeMap<Member, Need>) -> Result<Supplies, AskError> {
     let mut lacking: BTreeMap<Member, BTreeSet<Digest>> = BTreeMap::new();
     for (member, need) in needs {
         let Some(connection) = fleet.get(&member.host) else {
@@ -87,7 +111,7 @@ pub async fn supplies(
             holders.insert(host.clone(), has);
         }
     }
-    Ok(choose(needs, &lacking, &holders, here))
+    Ok(choose(needs, &lacking, &holders))
 }
 
 /// Chooses a source for all that is lacking. Pure.
@@ -95,7 +119,6 @@ fn choose(
     needs: &BTreeMap<Member, Need>,
     lacking: &BTreeMap<Member, BTreeSet<Digest>>,
     holders: &BTreeMap<Member, BTreeMap<HostName, BTreeSet<Digest>>>,
-    here: impl Fn(&Member, &Digest) -> bool,
 ) -> Supplies {
     let mut supplies = Supplies::default();
     for (member, digests) in lacking {
@@ -105,22 +128,10 @@ fn choose(
             if let Some((host, _)) = hosts.find(|(_, has)| has.contains(digest)) {
                 let elsewhere = supplies.elsewhere.entry(member.clone()).or_default();
                 elsewhere.insert(*digest, host.clone());
-            } else if !here(member, digest) {
+            } else {
                 let name = names.get(digest).map_or("a file", String::as_str);
-                supplies.findings.push(Finding {
-                    class: FindingClass::Blocking,
-                    host: member.host.clone(),
-                    app: Some(member.app.clone()),
-                    message: format!(
-                        "the content of {name} ({}) is neither on this host nor on another one of {}, and the source here has another",
-                        digest.short(),
-                        member.app
-                    ),
-                    remedy: Some(
-                        "check out the version of the source that made it, or apply a new one"
-                            .to_owned(),
-                    ),
-                });
+                let nowhere = supplies.nowhere.entry(member.clone()).or_default();
+                nowhere.insert(*digest, name.to_owned());
             }
         }
     }
@@ -154,11 +165,12 @@ mod tests {
             (member(name), need)
         });
         let here = |_: &Member, digest: &Digest| *digest == source || *digest == other;
-        let supplies = supplies(&lab.fleet, &needs.into(), here).await.unwrap();
+        let supplies = supplies(&lab.fleet, &needs.into()).await.unwrap();
         let elsewhere = &supplies.elsewhere[&member("a")];
         assert_eq!(*elsewhere, [(other, host("b"))].into());
-        assert_eq!(supplies.findings.len(), 1);
-        let message = &supplies.findings[0].message;
+        let findings = supplies.findings(here);
+        assert_eq!(findings.len(), 1);
+        let message = &findings[0].message;
         assert!(
             message.contains(&format!("/etc/{}", gone.short())),
             "{message}"
