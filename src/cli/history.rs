@@ -44,14 +44,13 @@ pub(super) fn run(session: &Session, arguments: &arguments::History) -> Result<E
 /// Where the history lies. The declarations needn't be right to look back.
 pub(super) fn path(session: &Session) -> Result<PathBuf, CommandError> {
     let around = &session.around;
-    let state = match &around.state {
-        Some(state) => state.clone(),
-        None => find_project(&around.directory)
-            .map_err(declaration)?
-            .directory
-            .join(".rosey"),
+    // With `$ROSEY_STATE` there needn't be a project.
+    let project = match find_project(&around.directory) {
+        Ok(project) => project.directory,
+        Err(_) if around.state.is_some() => around.directory.clone(),
+        Err(error) => return Err(declaration(error)),
     };
-    Ok(state.join("rosey.db"))
+    Ok(around.history_of(&project))
 }
 
 /// A history that is there and can't be read.

@@ -77,10 +77,7 @@ impl Project {
     /// Where history and caches lie, unless `$ROSEY_STATE` says otherwise.
     #[must_use]
     pub fn state(&self, around: &Surroundings) -> PathBuf {
-        around
-            .state
-            .clone()
-            .unwrap_or_else(|| self.directory.join(".rosey"))
+        around.state_of(&self.directory)
     }
 
     /// The values of all secrets.

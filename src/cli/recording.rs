@@ -1,7 +1,5 @@
 //! The history of a run, kept beside it: whatever becomes of the record, the run goes on.
 
-use std::path::PathBuf;
-
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::fleet::run::Run;
@@ -14,11 +12,6 @@ use super::project::Project;
 
 /// A record in the making; none where there can't be one, which was said.
 pub(super) struct Recording(Option<(UnboundedSender<Event>, Recorder)>);
-
-/// Where the history lies.
-pub(super) fn path(session: &Session, project: &Project) -> PathBuf {
-    project.state(&session.around).join("rosey.db")
-}
 
 impl Recording {
     /// Begins to record a run.
@@ -34,8 +27,8 @@ impl Recording {
             only,
             except,
         };
-        let begun =
-            History::open(&path(session, project)).and_then(|history| history.record(about));
+        let path = session.around.history_of(&project.directory);
+        let begun = History::open(&path).and_then(|history| history.record(about));
         Self(begun.map_err(|error| warn(&error)).ok())
     }
 

@@ -94,6 +94,19 @@ impl Surroundings {
         })
     }
 
+    /// Where history and caches of a project lie: `.rosey` in it, unless `$ROSEY_STATE` says otherwise.
+    #[must_use]
+    pub fn state_of(&self, project: &Path) -> PathBuf {
+        let usual = || project.join(".rosey");
+        self.state.clone().unwrap_or_else(usual)
+    }
+
+    /// Where its history lies.
+    #[must_use]
+    pub fn history_of(&self, project: &Path) -> PathBuf {
+        self.state_of(project).join("rosey.db")
+    }
+
     /// Who begins a run now, and why.
     #[must_use]
     pub fn author(&self, commit: Option<String>, reason: Option<String>) -> Author {
