@@ -13,7 +13,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::freeze::refuse_frozen;
 use super::notes::refuse_busy;
-use super::plan::{Planned, body, plan, versions, view};
+use super::plan::{Planned, body, holds, plan, versions, view, way_out};
 use super::project::Project;
 use super::restating::Restatement;
 use super::surroundings::Surroundings;
@@ -204,31 +204,19 @@ fn protect(
 
 /// Refuses what a verdict or a rollback holds, unless nothing would change anyway.
 fn refuse_held(planned: &Planned) -> Result<(), CommandError> {
-    if planned.prospect.plan.is_empty() {
+    let held = holds(planned).into_iter().map(|(member, hold)| {
+        format!(
+            "{member}: {} is held since {}: {}",
+            hold.release, hold.at, hold.why
+        )
+    });
+    let held: Vec<_> = held.collect();
+    if held.is_empty() {
         return Ok(());
     }
-    for (member, declared) in &planned.declaration.declared {
-        let surveyed = planned.declaration.survey.members.get(member);
-        let holds = surveyed
-            .and_then(|it| it.ledger.as_ref())
-            .map(|ledger| &ledger.holds);
-        let hold = holds
-            .into_iter()
-            .flatten()
-            .find(|hold| hold.declared == declared.declared);
-        if let Some(hold) = hold {
-            let message = format!(
-                "{member}: {} is held since {}: {}",
-                hold.release, hold.at, hold.why
-            );
-            let environment = &planned.deployment.project.environment.name;
-            let hint = format!(
-                "change what is wrong (any change lifts it), or agree to try again: rosey release-hold {environment}"
-            );
-            return Err(CommandError::new(Exit::LOCKED, message).hint(hint));
-        }
-    }
-    Ok(())
+    let environment = &planned.deployment.project.environment.name;
+    let error = CommandError::new(Exit::LOCKED, held.join("\nrosey: "));
+    Err(error.hint(way_out(environment)))
 }
 
 /// Refuses what would fail.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::fleet::declared::Declared;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::Prospect;
-use crate::model::{Digest, Finding, FindingClass};
+use crate::model::{Digest, EnvironmentName, Finding, FindingClass, Hold};
 use crate::plan::saved::{Body, SavedMember, SavedPlan};
 use crate::report::{PlanView, plan_document, plan_text};
 
@@ -101,48 +102,58 @@ pub(super) async fn plan(
     prospect
         .findings
         .extend(deployment.notes(&declaration.survey));
-    let held = held(&declaration)
-        .into_iter()
-        .filter(|_| !prospect.plan.is_empty());
-    prospect.findings.extend(held.collect::<Vec<_>>());
     if prospect.plan.is_empty() {
         let environment = deployment.project.environment.name.as_str();
         let notes = Restatement::of(&declaration).notes(environment);
         prospect.findings.extend(notes);
     }
-    Ok(Planned {
+    let mut planned = Planned {
         deployment,
         declaration,
         prospect,
-    })
+    };
+    let held = held(&planned);
+    planned.prospect.findings.extend(held);
+    Ok(planned)
+}
+
+/// The holds that stand in the way of an apply; none where nothing would change.
+pub(super) fn holds(planned: &Planned) -> Vec<(&Member, &Hold)> {
+    if planned.prospect.plan.is_empty() {
+        return Vec::new();
+    }
+    let declared = planned.declaration.declared.iter();
+    let hold = |member: &Member, declared: &Declared| {
+        let surveyed = planned.declaration.survey.members.get(member)?;
+        let mut holds = surveyed.ledger.as_ref()?.holds.iter();
+        holds.find(|hold| hold.declared == declared.declared)
+    };
+    declared
+        .filter_map(|(member, it)| Some((member, hold(member, it)?)))
+        .collect()
 }
 
 /// What an apply would refuse because a verdict or a rollback holds it.
-fn held(declaration: &Declaration) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for (member, declared) in &declaration.declared {
-        let surveyed = declaration.survey.members.get(member);
-        let holds = surveyed
-            .and_then(|it| it.ledger.as_ref())
-            .map(|ledger| &ledger.holds);
-        let hold = holds
-            .into_iter()
-            .flatten()
-            .find(|hold| hold.declared == declared.declared);
-        findings.extend(hold.map(|hold| Finding {
-            class: FindingClass::Note,
-            host: member.host.clone(),
-            app: Some(member.app.clone()),
-            message: format!(
-                "{} is held since {}, so apply refuses it: {}",
-                hold.release, hold.at, hold.why
-            ),
-            remedy: Some(
-                "change what is wrong, or agree to try again: rosey release-hold".to_owned(),
-            ),
-        }));
-    }
-    findings
+fn held(planned: &Planned) -> Vec<Finding> {
+    let environment = &planned.deployment.project.environment.name;
+    let finding = |(member, hold): (&Member, &Hold)| Finding {
+        class: FindingClass::Note,
+        host: member.host.clone(),
+        app: Some(member.app.clone()),
+        message: format!(
+            "{} is held since {}, so apply refuses it: {}",
+            hold.release, hold.at, hold.why
+        ),
+        remedy: Some(way_out(environment)),
+    };
+    holds(planned).into_iter().map(finding).collect()
+}
+
+/// What to do about a hold.
+pub(super) fn way_out(environment: &EnvironmentName) -> String {
+    format!(
+        "change what is wrong (any change lifts it), or agree to try again: rosey release-hold {environment}"
+    )
 }
 
 /// The version of each app.
@@ -172,7 +183,7 @@ pub(super) fn view<'a>(
 
 /// All that a plan depends on and does.
 pub(super) fn body(planned: &Planned, choice: &Choice) -> Body {
-    let member = |member: &Member, it: &crate::fleet::declared::Declared| {
+    let member = |member: &Member, it: &Declared| {
         let surveyed = planned.declaration.survey.members.get(member);
         let head = surveyed
             .and_then(|it| it.ledger.as_ref())
