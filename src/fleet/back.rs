@@ -30,23 +30,30 @@ impl Conduct {
             .into_iter()
             .partition(|(_, said)| matches!(said, Some(Ok(back)) if back.once));
         for (member, said) in rest {
-            self.record(&member, said);
+            self.record(&member, said, Others::Back);
         }
         if waiting.is_empty() {
             return;
         }
-        let others_back = members
+        let others = members
             .iter()
             .filter(|member| waiting.iter().all(|(waits, _)| waits != *member))
-            .all(|member| self.ends.get(member) == Some(&MemberEnd::Back));
-        if all && others_back {
+            .map(|member| match self.ends.get(member) {
+                Some(MemberEnd::Back) => Others::Back,
+                Some(MemberEnd::GoingBack { .. }) => Others::OnTheWay,
+                _ => Others::Elsewhere,
+            })
+            .max()
+            .unwrap_or(Others::Back);
+        if all && others == Others::Back {
             let waiting = waiting.into_iter().map(|(member, _)| member).collect();
             for (member, said) in self.ask_back(&waiting, reason, true).await {
-                self.record(&member, said);
+                self.record(&member, said, others);
             }
         } else {
+            let others = if all { others } else { Others::Elsewhere };
             for (member, said) in waiting {
-                self.record(&member, said);
+                self.record(&member, said, others);
             }
         }
     }
@@ -89,7 +96,7 @@ impl Conduct {
         }
     }
 
-    fn record(&mut self, member: &Member, said: Said) {
+    fn record(&mut self, member: &Member, said: Said, others: Others) {
         if let Some(Ok(back)) = &said {
             for result in &back.gates {
                 self.events.emit(EventKind::GateRead {
@@ -104,7 +111,7 @@ impl Conduct {
             Some(Ok(back)) => (back.steps, back.elapsed),
             _ => (0, 0),
         };
-        let end = member_end(member, said);
+        let end = member_end(member, said, others);
         let problems = match &end {
             MemberEnd::Stuck { problems } => problems.clone(),
             MemberEnd::GoingBack { reason } => vec![reason.clone()],
@@ -122,8 +129,18 @@ impl Conduct {
     }
 }
 
+/// Where those are for whom a member waits that is to undo what happened once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Others {
+    Back,
+    /// They can't be read, and go back by themselves: nobody is needed, only the next command.
+    OnTheWay,
+    /// They stay, or a person is needed.
+    Elsewhere,
+}
+
 /// What became of a member, by what it said.
-fn member_end(member: &Member, said: Said) -> MemberEnd {
+fn member_end(member: &Member, said: Said, others: Others) -> MemberEnd {
     let back = match said {
         None => {
             return MemberEnd::GoingBack {
@@ -147,6 +164,13 @@ fn member_end(member: &Member, said: Said) -> MemberEnd {
         Some(Ok(back)) => back,
     };
     let mut problems = back.problems;
+    if back.once && problems.is_empty() && others == Others::OnTheWay {
+        return MemberEnd::GoingBack {
+            reason: format!(
+                "{member}: what ran once for all hosts is undone by the next command, when all of them are back"
+            ),
+        };
+    }
     if back.once {
         problems.push(format!(
             "{member}: what ran once for all hosts is not undone, because not all of them are back"

@@ -407,6 +407,25 @@ async fn what_happened_once_stays_while_a_host_is_not_back() {
         ),
     ]);
     let (end, _) = conducted(&lab, lab.run(two_waves())).await;
+    // Nobody is needed: the host that is lost goes back by itself, and the next command undoes the rest.
+    assert_eq!(said(&end), (OutcomeKind::GoingBack, 18));
+    assert!(lab.told("go-back all").is_empty());
+}
+
+#[tokio::test]
+async fn what_happened_once_stays_while_a_person_is_needed() {
+    let lab = Lab::new(&[
+        ("a", vec![Fault::Once]),
+        ("b", vec![Fault::NotBack]),
+        (
+            "c",
+            vec![Fault::Step {
+                name: "current",
+                verdict: true,
+            }],
+        ),
+    ]);
+    let (end, _) = conducted(&lab, lab.run(two_waves())).await;
     assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
     assert!(lab.told("go-back all").is_empty());
 }
