@@ -335,7 +335,7 @@ pub(super) fn asking(errors: &[AskError]) -> CommandError {
     let exit = match errors.iter().find_map(AskError::refusal) {
         Some(RefusalKind::NotLocked) => Exit::LOCKED,
         Some(RefusalKind::Stale) => Exit::STALE,
-        Some(RefusalKind::Owned | RefusalKind::Host) => Exit::BLOCKED,
+        Some(RefusalKind::Owned | RefusalKind::Host | RefusalKind::ForNow) => Exit::BLOCKED,
         Some(RefusalKind::Internal) => Exit::ERROR,
         _ => Exit::UNREACHABLE,
     };

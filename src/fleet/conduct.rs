@@ -427,7 +427,7 @@ pub(super) fn failure(member: &Member, error: &AskError) -> Failure {
     let cause = match error {
         AskError::Lost(_) => Cause::Unreachable,
         error => match error.refusal() {
-            Some(RefusalKind::Owned | RefusalKind::Host) => Cause::Conflict,
+            Some(RefusalKind::Owned | RefusalKind::Host | RefusalKind::ForNow) => Cause::Conflict,
             Some(RefusalKind::Stale) => Cause::Stale,
             Some(RefusalKind::OtherProgram | RefusalKind::UnknownFormat) => Cause::Unreachable,
             _ => Cause::Other,

@@ -540,6 +540,8 @@ pub enum RefusalKind {
     UnknownFormat,
     /// The host can't do it (space, rights).
     Host,
+    /// The host can't do it for now (no space, read-only).
+    ForNow,
     /// The run has ended, or was never begun here.
     NoSuchRun,
     /// A fault in rosey itself.

@@ -15,9 +15,17 @@ pub(super) fn refusal(kind: RefusalKind, message: impl Into<String>) -> Refusal 
     }
 }
 
+fn of_host(error: &HostError) -> RefusalKind {
+    if error.kind.is_temporary() {
+        RefusalKind::ForNow
+    } else {
+        RefusalKind::Host
+    }
+}
+
 impl From<HostError> for Refusal {
     fn from(error: HostError) -> Self {
-        refusal(RefusalKind::Host, error.to_string())
+        refusal(of_host(&error), error.to_string())
     }
 }
 
@@ -33,7 +41,7 @@ impl From<std::io::Error> for Refusal {
 impl From<LedgerError> for Refusal {
     fn from(error: LedgerError) -> Self {
         let kind = match &error {
-            LedgerError::Host(_) => RefusalKind::Host,
+            LedgerError::Host(error) => of_host(error),
             LedgerError::UnknownFormat { .. } | LedgerError::Damaged { .. } => {
                 RefusalKind::UnknownFormat
             }
@@ -57,7 +65,7 @@ impl From<RegistryError> for Refusal {
 impl From<JournalError> for Refusal {
     fn from(error: JournalError) -> Self {
         let kind = match &error {
-            JournalError::Host(_) => RefusalKind::Host,
+            JournalError::Host(error) => of_host(error),
             JournalError::UnknownFormat { .. } => RefusalKind::UnknownFormat,
             JournalError::Record { .. } => RefusalKind::Internal,
         };

@@ -105,7 +105,31 @@ impl Session<'_> {
         Ok(Reply::Done)
     }
 
+    /// Makes the generation stand. The other hosts may have committed already, and everybody was
+    /// ready, so there is no way back from here: while the host refuses for now, it is tried again.
     pub(super) fn commit(
+        &mut self,
+        id: u64,
+        run: &RunId,
+        name: &AppName,
+        generation: &Generation,
+        marks: &Marks,
+    ) -> Answer {
+        loop {
+            match self.try_commit(id, run, name, generation.clone(), marks) {
+                Err(refused) if refused.kind == RefusalKind::ForNow => {
+                    let host = self.locked(name)?.app.address.host.clone();
+                    let reason = format!("to commit {name}: {}", refused.message);
+                    let host = Some(host);
+                    self.out.event(id, EventKind::Waiting { host, reason });
+                    std::thread::sleep(self.options.retry);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn try_commit(
         &mut self,
         id: u64,
         run: &RunId,

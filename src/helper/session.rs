@@ -185,7 +185,7 @@ impl<'h> Session<'h> {
                 app,
                 generation,
                 marks,
-            } => self.commit(id, &run, &app, *generation, &marks),
+            } => self.commit(id, &run, &app, &generation, &marks),
             Request::Prune {
                 run,
                 app,

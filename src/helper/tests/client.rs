@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{PipeReader, PipeWriter};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::apply::tests::toy::{KINDS, difference};
+use crate::helper::Options;
 use crate::helper::frame::{Frame, encode_bytes, encode_message, read_frame, write_frame};
 use crate::helper::protocol::{AppAddress, Begin, Message, Reply, Request, SurveyedApp};
-use crate::helper::{Options, serve};
+use crate::helper::session::serve_on;
+use crate::host::{LocalHost, WriteHost};
 use crate::model::{
     AppName, Author, EnvironmentName, EventKind, Gates, Generation, HostName, Plan, Resource,
     ResourceId, ResourceKind, RunId, State,
@@ -97,7 +100,11 @@ impl Place {
     }
 
     pub fn client_of(&self, kinds: &'static [&'static dyn Kind]) -> Client {
-        Client::new(Options {
+        Client::new(self.options(kinds))
+    }
+
+    pub fn options(&self, kinds: &'static [&'static dyn Kind]) -> Options {
+        Options {
             program: "p".to_owned(),
             state: Some(self.state()),
             seal: [3; 32],
@@ -105,7 +112,7 @@ impl Place {
             gates: |_| Vec::new(),
             workers: 2,
             retry: Duration::from_millis(1),
-        })
+        }
     }
 }
 
@@ -138,9 +145,14 @@ pub struct Client {
 
 impl Client {
     pub fn new(options: Options) -> Self {
+        Self::on(Arc::new(LocalHost::new()), options)
+    }
+
+    pub fn on(host: Arc<dyn WriteHost>, options: Options) -> Self {
         let (helper_input, input) = std::io::pipe().unwrap();
         let (output, helper_output) = std::io::pipe().unwrap();
-        let helper = std::thread::spawn(move || serve(helper_input, helper_output, &options));
+        let helper =
+            std::thread::spawn(move || serve_on(&*host, helper_input, helper_output, &options));
         let mut client = Self {
             input: Some(input),
             output,
@@ -300,7 +312,12 @@ impl Client {
     }
 
     pub fn commit(&mut self, run: &str, number: u64, state: &State) -> Reply {
-        self.ask(Request::Commit {
+        let id = self.send_commit(run, number, state);
+        self.answer(id)
+    }
+
+    pub fn send_commit(&mut self, run: &str, number: u64, state: &State) -> u64 {
+        self.send(Request::Commit {
             run: RunId(run.to_owned()),
             app: AppName::new("toy").unwrap(),
             generation: Box::new(generation(run, number, state)),

@@ -1,11 +1,15 @@
 //! Runs from their first word to their last, and runs that are cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::client::{Place, begin};
+use super::client::{Client, Place, begin};
+use crate::apply::tests::toy::KINDS;
 use crate::content::PackWriter;
 use crate::helper::protocol::{Message, PACK_CREDIT, PACK_FRAME, RefusalKind, Reply, Request};
+use crate::helper::registry::Registry;
+use crate::host::MemoryHost;
 use crate::model::{AppName, Digest, Plan, RunId};
 
 fn refused(reply: Reply) -> RefusalKind {
@@ -169,6 +173,32 @@ fn what_is_ready_may_be_committed_by_the_next() {
         }
     }
     assert!(next.survey(&place).interrupted.is_none());
+}
+
+#[test]
+fn a_commit_waits_for_room() {
+    let place = Place::new();
+    let host = Arc::new(MemoryHost::new());
+    host.put_directory(place.root());
+    let registry = Registry::open(&*host, Some(&place.state()), [3; 32]).unwrap();
+    // A lock is this machine's, whatever the host is.
+    std::fs::create_dir_all(registry.places(&place.root()).state).unwrap();
+    let mut client = Client::on(host.clone(), place.options(&KINDS));
+    let wanted = place.wanted(&[("a", "1")]);
+    let plan = client.begin(&place, "1", &wanted);
+    assert!(matches!(
+        client.steps("1", &plan),
+        Reply::Steps { failed: None }
+    ));
+    assert!(matches!(client.ready("1"), Reply::Done));
+    host.set_read_only(true);
+    let id = client.send_commit("1", 1, &wanted);
+    // The other hosts have committed by now: this one says what it waits for, and goes on by itself.
+    let waits = client.receive();
+    assert!(format!("{waits:?}").contains("to commit toy"), "{waits:?}");
+    host.set_read_only(false);
+    assert!(matches!(client.answer(id), Reply::Committed(_)));
+    assert!(client.survey(&place).interrupted.is_none());
 }
 
 #[test]
