@@ -75,7 +75,7 @@ pub fn go_back(
         // Only what it had put aside may be left of it.
         sweep_aloud(site, journal, back, &BTreeSet::new());
         let problems = match settled {
-            Settled::Committed => Vec::new(),
+            Settled::Committed | Settled::Stands => Vec::new(),
             Settled::WentBack { problems } => problems,
         };
         return Ok(Returned {

@@ -103,6 +103,8 @@ pub enum Settled {
         /// What isn't as it was.
         problems: Vec<String>,
     },
+    /// It was left between old and new: past its point of no return there is no way back.
+    Stands,
 }
 
 /// One record.
@@ -196,6 +198,8 @@ impl Told {
             Record::GoingBack(cause) => {
                 // The first cause is the true one; a later try was caused by the first being cut off.
                 self.going_back.get_or_insert_with(|| (**cause).clone());
+                // From here on it is no whole new state that could be kept.
+                self.ready = false;
             }
             Record::BeginBack { step } => {
                 self.open.insert(step.id.clone());
@@ -236,6 +240,12 @@ impl Told {
     pub fn begun_steps(&self) -> impl Iterator<Item = &Step> {
         let steps = self.opened.plan.steps.iter();
         steps.filter(|step| self.begun.contains(&step.id))
+    }
+
+    /// The step of the plan that was begun and that leaves no way back, if there is one.
+    #[must_use]
+    pub fn past_return(&self) -> Option<&Step> {
+        self.begun_steps().find(|step| step.is_past_return())
     }
 
     /// Everything that the run knows of: for finding out what is used.

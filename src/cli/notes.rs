@@ -50,6 +50,10 @@ impl Deployment {
             if let Some(notice) = ledger.and_then(|ledger| ledger.notice.clone()) {
                 note(notice, None);
             }
+            if let Some(standing) = ledger.and_then(|ledger| ledger.standing.clone()) {
+                let remedy = format!("go on from there: rosey apply {}", environment.name);
+                note(standing, Some(remedy));
+            }
         }
         for mixed in mixed(survey) {
             let host = mixed.releases.values().flatten().min().cloned();

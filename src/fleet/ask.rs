@@ -386,6 +386,15 @@ impl Connection {
             .await
     }
 
+    /// It is left as it is, between old and new.
+    ///
+    /// # Errors
+    /// When it refuses or is out of reach.
+    pub async fn stand(&self, run: RunId, app: AppName, reason: String) -> Result<(), AskError> {
+        self.done(Request::Stand { run, app, reason }, "whether it stands")
+            .await
+    }
+
     /// Appends the generation to the ledger and closes the journal.
     ///
     /// # Errors

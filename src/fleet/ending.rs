@@ -63,6 +63,8 @@ pub(super) fn outcome(
         (false, _, Some(Stopped::Cancelled { signal })) => (OutcomeKind::Cancelled, 128 + signal),
         (false, _, Some(Stopped::Failed)) | (false, true, None) => (OutcomeKind::RolledBack, 7),
         (false, _, Some(Stopped::Inconclusive)) => (OutcomeKind::RolledBack, 9),
+        // It failed, and yet nobody is as before.
+        (true, false, Some(Stopped::Failed | Stopped::Inconclusive)) => (OutcomeKind::Stuck, 8),
         (true, false, _) | (false, false, None) => (OutcomeKind::Applied, 0),
     }
 }
@@ -109,6 +111,7 @@ mod tests {
             (OutcomeKind::GoingBack, 18)
         );
         assert_eq!(of(&[going, stuck, Back], failed), (OutcomeKind::Stuck, 8));
+        assert_eq!(of(&[Committed, Committed], failed), (OutcomeKind::Stuck, 8));
         let refused = Some(Stopped::Refused { exit_code: 5 });
         assert_eq!(of(&[], refused), (OutcomeKind::Refused, 5));
         assert_eq!(of(&[Back], refused), (OutcomeKind::Refused, 5));

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::{AppName, HostName, Label, Plan, Step, StepId, Wave};
+use crate::model::{AppName, HostName, Plan, Step, StepId, Wave};
 
 /// An app on a host: what has a journal of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,7 +102,7 @@ impl Progress {
                     .iter()
                     .filter_map(|id| by_id.get(id).copied())
                     .collect(),
-                no_return: step.label == Label::Irreversible && !is_compatible(step),
+                no_return: step.is_past_return(),
                 status: Status::Pending,
             })
             .collect();
@@ -237,17 +237,11 @@ impl Progress {
     }
 }
 
-/// Whether the old release can live with what a task did.
-fn is_compatible(step: &Step) -> bool {
-    let settings = step.to.as_ref().map(|to| &to.settings);
-    let compatible = settings.and_then(|settings| settings.get("compatible"));
-    compatible.and_then(crate::model::Value::as_bool) == Some(true)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fleet::testing::{member, plan, step};
+    use crate::model::Label;
 
     fn progress(plan: &Plan) -> Progress {
         let members = plan

@@ -1,12 +1,13 @@
 //! The end of a run in two rounds: everybody is ready, then everybody commits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ask::AskError;
 use super::conduct::{Conduct, Interruption, failure, unpanicked};
 use super::decide::End;
 use super::ending::MemberEnd;
 use super::progress::Member;
+use crate::helper::cannot_be_taken_back;
 use crate::helper::protocol::Marks;
 use crate::model::{EventKind, Generation, Ledger, StepId};
 
@@ -71,20 +72,40 @@ impl Conduct {
                 );
             }
         }
+        let failed = self.failed_here(&kept);
         self.commit(&kept).await;
+        for (member, error) in failed {
+            if self.ends.get(&member) == Some(&MemberEnd::Committed) {
+                let text = format!("{member} is new, can't go back any more, and {error}");
+                self.stuck(&member, text);
+            }
+        }
     }
 
-    /// Those that can be neither old nor new: their guards are told to leave them as they are.
+    /// What failed on members that stay new all the same, past a point of no return.
+    fn failed_here(&self, members: &BTreeSet<Member>) -> BTreeMap<Member, String> {
+        let failures = self.failures.iter().filter_map(|failure| {
+            let member = failure.member.clone()?;
+            Some((member, failure.error.clone()))
+        });
+        failures
+            .filter(|(member, _)| members.contains(member))
+            .collect()
+    }
+
+    /// Those that can be neither old nor new: they are left as they are.
     pub(super) async fn stand(&mut self, members: &BTreeSet<Member>) {
         let past = self.tracked().past_return().cloned();
+        let reason = past.as_ref().map(cannot_be_taken_back);
         let mut set = self.on_each(members, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
-            async move { connection.ready(run, app).await }
+            let reason = reason.clone().unwrap_or_default();
+            async move { connection.stand(run, app, reason).await }
         });
         while let Some(joined) = set.join_next().await {
-            let (member, ready) = unpanicked(joined);
+            let (member, stands) = unpanicked(joined);
             let mut problems = vec![standing(&member, past.as_ref())];
-            problems.extend(ready.err().map(|error| error.to_string()));
+            problems.extend(stands.err().map(|error| error.to_string()));
             self.ends.insert(member, MemberEnd::Stuck { problems });
         }
     }
@@ -146,9 +167,10 @@ impl Conduct {
     /// The generation as it is committed, and what else changes in the ledger.
     fn committed(&self, member: &Member) -> (Generation, Marks) {
         let part = self.part(member);
+        let one = BTreeSet::from([member.clone()]);
         let generation = Generation {
             at: self.events.now(),
-            verified: true,
+            verified: self.failed_here(&one).is_empty(),
             ..part.generation.clone()
         };
         let mut marks = part.marks.clone();
@@ -218,7 +240,8 @@ impl Conduct {
 fn standing(member: &Member, past: Option<&StepId>) -> String {
     match past {
         Some(step) => format!(
-            "{member} stands where it stopped, between old and new: {step} can't be taken back, and what was there before can't live with it"
+            "{member} stands where it stopped, between old and new: {}",
+            cannot_be_taken_back(step)
         ),
         None => format!("{member} stands where it stopped, between old and new"),
     }

@@ -150,6 +150,8 @@ pub(crate) struct FakeHost {
     pub(crate) ledger: Ledger,
     pub(crate) locked: Option<RunId>,
     pub(crate) open: Option<RunId>,
+    /// The steps of the plan that it was given.
+    pub(crate) plan: Vec<StepId>,
     pub(crate) done: Vec<StepId>,
     pub(crate) ready: bool,
     pub(crate) has: BTreeSet<Digest>,
@@ -186,6 +188,7 @@ impl Lab {
                 ledger: ledger(vec![generation(1, None)]),
                 locked: None,
                 open: None,
+                plan: Vec::new(),
                 done: Vec::new(),
                 ready: false,
                 has: BTreeSet::new(),
@@ -488,6 +491,7 @@ impl FakeHost {
             Request::Begin(begin) => {
                 assert_eq!(self.locked.as_ref(), Some(&begin.run), "not locked");
                 self.open = Some(begin.run);
+                self.plan = begin.plan.steps.into_iter().map(|step| step.id).collect();
                 done(Reply::Begun {
                     before: State::default(),
                     baseline: vec![gate(false)],
@@ -505,6 +509,12 @@ impl FakeHost {
             }
             Request::Steps { steps, app, .. } => self.steps(name, &app, steps),
             Request::GoBack { all_back, hold, .. } => self.go_back(all_back, hold),
+            Request::Ready { .. } if self.is_half() => done(refused(RefusalKind::Internal)),
+            Request::Stand { reason, .. } => {
+                self.open = None;
+                self.ledger.standing = Some(reason);
+                done(Reply::Done)
+            }
             Request::Ready { .. } => {
                 self.ready = true;
                 done(Reply::Done)
@@ -534,6 +544,11 @@ impl FakeHost {
                 done(Reply::Done)
             }
         }
+    }
+
+    /// Whether not all steps are done.
+    fn is_half(&self) -> bool {
+        self.plan.iter().any(|step| !self.done.contains(step))
     }
 
     fn lock(&mut self, run: RunId) -> Deed {

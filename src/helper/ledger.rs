@@ -248,6 +248,7 @@ pub fn append(ledger: &mut Ledger, generation: Generation) {
         ledger.generations.push(generation);
     }
     ledger.notice = None;
+    ledger.standing = None;
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod returning;
 mod running;
 mod serve;
 pub mod session;
+mod standing;
 mod silence;
 mod survey;
 mod venv;
@@ -35,6 +36,7 @@ pub mod wire;
 pub use gates::{GateReader, GateRequest};
 pub use serve::{digest_self, serve};
 pub use session::{Options, serve_on};
+pub use standing::cannot_be_taken_back;
 
 #[cfg(test)]
 mod tests;

@@ -207,6 +207,16 @@ pub enum Request {
         /// The app.
         app: AppName,
     },
+    /// Leaves the app as it is, between old and new, and closes the journal: there is no way back
+    /// any more, and not all steps are done.
+    Stand {
+        /// The run.
+        run: RunId,
+        /// The app.
+        app: AppName,
+        /// Why, for who looks next.
+        reason: String,
+    },
     /// Appends the generation to the ledger and closes the journal.
     Commit {
         /// The run.
@@ -367,7 +377,7 @@ pub enum Reply {
     Observed(Vec<ObservedApp>),
     /// To `Gates`.
     Gates(Vec<GateResult>),
-    /// To `Lock`, when all are taken; and to `Unlock`, `Mark`, `Pack`, `Ready`, `Forget`.
+    /// To `Lock`, when all are taken; and to `Unlock`, `Mark`, `Pack`, `Ready`, `Stand`, `Forget`.
     Done,
     /// To `Lock`, when another run holds one of them; none is held then.
     Busy(Holder),

@@ -219,6 +219,9 @@ impl Session<'_> {
             let words = format!("the run {run} of {name} has committed here: it stays");
             return Err(refusal(RefusalKind::Internal, words));
         }
+        if let Some(stands) = self.leave_past_return(app, open)? {
+            return Ok(stands);
+        }
         self.out.event(
             id,
             EventKind::GoingBack {

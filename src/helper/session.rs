@@ -180,6 +180,7 @@ impl<'h> Session<'h> {
                 all_back,
             } => self.go_back(id, &run, &app, (reason, hold), all_back),
             Request::Ready { run, app } => self.ready(&run, &app),
+            Request::Stand { run, app, reason } => self.stand(&run, &app, &reason),
             Request::Commit {
                 run,
                 app,

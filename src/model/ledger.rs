@@ -108,6 +108,10 @@ pub struct Ledger {
     /// How the last run ended that did not end well: for the next contact to tell.
     #[serde(default)]
     pub notice: Option<String>,
+    /// What stands here between old and new, since a run ended past its point of no return; until a
+    /// generation is committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<String>,
     /// The freeze by hand, even when its time is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
@@ -126,6 +130,7 @@ impl Ledger {
             holds: Vec::new(),
             changes: BTreeMap::new(),
             notice: None,
+            standing: None,
             freeze: None,
         }
     }

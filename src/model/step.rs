@@ -198,3 +198,14 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<StepId>,
 }
+
+impl Step {
+    /// Whether there is no way back once this has begun: it can't be taken back, and the old release
+    /// can't live with what it does.
+    #[must_use]
+    pub fn is_past_return(&self) -> bool {
+        let settings = self.to.as_ref().map(|to| &to.settings);
+        let compatible = settings.and_then(|settings| settings.get("compatible"));
+        self.label == Label::Irreversible && compatible.and_then(Value::as_bool) != Some(true)
+    }
+}

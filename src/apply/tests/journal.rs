@@ -193,3 +193,16 @@ fn without_room_for_the_way_back_no_run_is_opened() {
     assert!(Journal::create(&host, &journal_path(), opened, &owner()).is_err());
     assert!(read(&host, &journal_path()).unwrap().is_none());
 }
+
+#[test]
+fn what_goes_back_is_not_ready_any_more() {
+    let (before, plan) = example();
+    let mut told = Told::new(Run::new().opened(plan, before));
+    told.take_in(&Record::Ready);
+    assert!(told.ready);
+    told.take_in(&Record::GoingBack(Box::new(Cause {
+        reason: "a test".to_owned(),
+        hold: None,
+    })));
+    assert!(!told.ready);
+}

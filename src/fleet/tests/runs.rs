@@ -445,6 +445,25 @@ async fn past_a_point_of_no_return_nobody_who_is_new_goes_back() {
     // c was in the same wave and came to its end.
     assert_eq!(end.ends[&member("c")], MemberEnd::Committed);
     assert!(lab.told("go-back").is_empty());
+    assert_eq!(lab.told("stand"), ["b stand"]);
+    let standing = lab.host("b").ledger.standing.clone().unwrap();
+    assert!(standing.contains("can't be taken back"), "{standing}");
+}
+
+#[tokio::test]
+async fn what_fails_past_a_point_of_no_return_is_neither_applied_nor_verified() {
+    let lab = Lab::new(&[("a", vec![Fault::Gate]), ("b", vec![]), ("c", vec![])]);
+    let mut steps = two_waves();
+    steps.steps[1].label = Label::Irreversible;
+    let mut run = lab.run(steps);
+    run.pace.bakes = BTreeMap::from([(Wave(1), Duration::from_millis(1))]);
+    let (end, _) = conducted(&lab, run).await;
+    assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
+    let MemberEnd::Stuck { problems } = &end.ends[&member("a")] else {
+        panic!("{:?}", end.ends);
+    };
+    assert!(problems[0].contains("status 500"), "{problems:?}");
+    assert!(!lab.host("a").ledger.current().unwrap().verified);
 }
 
 #[tokio::test]

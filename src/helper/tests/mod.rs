@@ -4,3 +4,4 @@ mod client;
 mod commits;
 mod paths;
 mod runs;
+mod standing;
