@@ -24,7 +24,10 @@ pub(super) async fn run(
     arguments: arguments::Apply,
 ) -> Result<Exit, CommandError> {
     let talk = Talk::begin(session, arguments.json);
-    let planned = match prepare(session, &arguments, &talk).await {
+    let planned = match talk
+        .unless_cancelled(prepare(session, &arguments, &talk))
+        .await
+    {
         Ok(planned) => planned,
         Err(error) => return Err(talk.refuse(error).await),
     };
@@ -33,7 +36,10 @@ pub(super) async fn run(
     let outcome = if changes {
         execute(session, &arguments, &talk, planned).await
     } else {
-        match read_gates(session, &planned, &talk).await {
+        match talk
+            .unless_cancelled(read_gates(session, &planned, &talk))
+            .await
+        {
             Ok(outcome) => {
                 talk.outcome(outcome.clone());
                 outcome

@@ -1,7 +1,7 @@
 //! A run with its consumers: progress or JSON, history, and the signals that cancel it.
 
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -39,6 +39,7 @@ pub(super) struct Talk {
     events: Events,
     consumer: tokio::task::JoinHandle<()>,
     json: bool,
+    cancelling: Cancelling,
 }
 
 impl Talk {
@@ -66,6 +67,24 @@ impl Talk {
             events,
             consumer,
             json,
+            cancelling: on_signals(),
+        }
+    }
+
+    /// Does what comes before a run, until a signal ends it: nothing has been begun then.
+    ///
+    /// # Errors
+    /// Those of the work; the signal's exit code when one came.
+    pub async fn unless_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, CommandError>>,
+    ) -> Result<T, CommandError> {
+        tokio::select! {
+            done = work => done,
+            signal = self.cancelling.wanted() => {
+                let exit = Exit::cancelled_by(signal);
+                Err(CommandError::new(exit, "cancelled before anything was begun"))
+            }
         }
     }
 
@@ -82,11 +101,10 @@ impl Talk {
             run,
             content,
         } = conducted;
-        let cancelling = on_signals();
         let recording = Recording::begin(session, &deployment.project, choice, &run);
         let consumers = std::iter::once(self.sender.clone()).chain(recording.sender());
         let events = Events::new(Surroundings::now, consumers.collect());
-        let end = conduct(run, &deployment.fleet, content, &events, &cancelling).await;
+        let end = conduct(run, &deployment.fleet, content, &events, &self.cancelling).await;
         drop(events);
         recording.end().await;
         end.outcome
@@ -104,6 +122,7 @@ impl Talk {
             events,
             consumer,
             json,
+            cancelling: _,
         } = self;
         drop((sender, events));
         consumer.await.ok();
@@ -120,6 +139,7 @@ impl Talk {
             events,
             consumer,
             json: _,
+            cancelling: _,
         } = self;
         drop((sender, events));
         consumer.await.ok();
@@ -129,7 +149,11 @@ impl Talk {
     pub async fn refuse(self, error: CommandError) -> CommandError {
         let outcome = Outcome {
             run: None,
-            outcome: OutcomeKind::Refused,
+            outcome: if error.exit.is_cancelled() {
+                OutcomeKind::Cancelled
+            } else {
+                OutcomeKind::Refused
+            },
             exit_code: error.exit.0,
             hosts: std::collections::BTreeMap::new(),
         };
@@ -152,7 +176,14 @@ pub(super) fn print_line(line: &str) {
 }
 
 /// Cancels on SIGINT, SIGTERM and SIGHUP; a second one ends the waiting, not the way back.
+///
+/// Once for the program: from here on no signal ends it by itself, so that none may be forgotten either.
 fn on_signals() -> Cancelling {
+    static CANCELLING: OnceLock<Cancelling> = OnceLock::new();
+    CANCELLING.get_or_init(listen_to_signals).clone()
+}
+
+fn listen_to_signals() -> Cancelling {
     let (canceller, cancelling) = Canceller::new();
     let canceller = Arc::new(canceller);
     for (kind, number) in [

@@ -35,7 +35,8 @@ pub(super) async fn run(
     refuse_busy(&survey)?;
     if arguments.heal {
         let talk = Talk::begin(session, false);
-        let settled = settling::settle(session, &deployment, &survey, &talk, "heal").await;
+        let settling = settling::settle(session, &deployment, &survey, &talk, "heal");
+        let settled = talk.unless_cancelled(settling).await;
         talk.close().await;
         if settled? {
             survey = deployment.survey(BTreeMap::new()).await?;

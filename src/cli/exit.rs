@@ -28,6 +28,18 @@ impl Exit {
     /// Planning found that it can't work.
     pub const BLOCKED: Self = Self(10);
 
+    /// Cancelled by a signal with this number; everything is as it was.
+    #[must_use]
+    pub fn cancelled_by(signal: u8) -> Self {
+        Self(128 + signal)
+    }
+
+    /// Whether a signal is the reason.
+    #[must_use]
+    pub fn is_cancelled(self) -> bool {
+        self.0 > 128
+    }
+
     /// The code of the first gate that failed.
     #[must_use]
     pub fn of_gate(class: GateClass) -> Self {

@@ -25,7 +25,10 @@ pub(super) async fn run(
     arguments: arguments::Remove,
 ) -> Result<Exit, CommandError> {
     let talk = Talk::begin(session, arguments.json);
-    let (deployment, survey, prospect) = match prepare(session, &arguments, &talk).await {
+    let (deployment, survey, prospect) = match talk
+        .unless_cancelled(prepare(session, &arguments, &talk))
+        .await
+    {
         Ok(prepared) => prepared,
         Err(error) => return Err(talk.refuse(error).await),
     };

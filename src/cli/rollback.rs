@@ -32,7 +32,10 @@ pub(super) async fn run(
         return list(session, &arguments).await;
     }
     let talk = Talk::begin(session, arguments.json);
-    let going = match prepare(session, &arguments, &talk).await {
+    let going = match talk
+        .unless_cancelled(prepare(session, &arguments, &talk))
+        .await
+    {
         Ok(going) => going,
         Err(error) => return Err(talk.refuse(error).await),
     };

@@ -44,7 +44,7 @@ impl Cancelling {
     }
 
     /// Returns the signal when the run is to end.
-    pub(super) async fn wanted(&self) -> u8 {
+    pub async fn wanted(&self) -> u8 {
         let mut cancel = self.0.clone();
         if let Ok(cancel) = cancel.wait_for(|cancel| cancel.signal.is_some()).await
             && let Some(signal) = cancel.signal

@@ -132,6 +132,69 @@ fn is_cancelled_by(what: Signal, code: i32) {
 }
 
 #[test]
+fn a_run_that_is_cancelled_before_it_begins_says_so() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let before = here.look();
+    let underway = Underway::begin(&here);
+    // It waits for the other's end, and has nothing begun.
+    let waiting = here
+        .rosey
+        .command(&["apply", "test", "--yes", "--json", "--wait"])
+        .spawn()
+        .unwrap();
+    let waits = || here.processes("rosey helper").len() >= 2;
+    wait_until("the second to be there", PATIENCE, waits);
+    signal(waiting.id(), Signal::TERM);
+    let output = waiting.wait_with_output().unwrap();
+    let ran = Ran::new("the apply that waits".to_owned(), &output);
+    let lines = lines_with_one_outcome(&ran, 143);
+    assert_eq!(lines.last().unwrap()["outcome"], "cancelled");
+    signal(underway.child.id(), Signal::INT);
+    underway.end().exits(130);
+    before.must_equal(&here.look());
+}
+
+#[test]
+fn a_hangup_leaves_everything_as_it_was() {
+    is_cancelled_by(Signal::HUP, 129);
+}
+
+/// As a job is cancelled in CI: INT, TERM 7.5 s later, KILL 2.5 s after that. Here with a way back that takes longer.
+#[test]
+fn a_cancelled_job_leaves_everything_as_it_was_however_long_that_takes() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let before = here.look();
+    here.add(r#"task "slow" once=#true { run "touch $ROSEY_ROOT/../ran"; undo "until [ -e $ROSEY_ROOT/../undo ]; do sleep 0.05; done; rm $ROSEY_ROOT/../ran"; timeout "60s"; }"#);
+    here.declare("status 200", "status 201");
+    here.declare("within \"5s\"", "within \"60s\"");
+    let child = here
+        .rosey
+        .command(&["apply", "test", "--yes", "--json"])
+        .spawn()
+        .unwrap();
+    let made = here.project.path("ran");
+    wait_until("the task to have run", PATIENCE, || made.exists());
+    signal(child.id(), Signal::INT);
+    let undoing = || !here.processes("until [ -e").is_empty();
+    wait_until("the way back", PATIENCE, undoing);
+    signal(child.id(), Signal::TERM);
+    let output = child.wait_with_output().unwrap();
+    let ran = Ran::new("the cancelled job".to_owned(), &output);
+    // The second signal ends the waiting, not the way back.
+    let lines = lines_with_one_outcome(&ran, 18);
+    assert_eq!(lines.last().unwrap()["outcome"], "going-back");
+    project.write("undo", "");
+    wait_until("the helper to have ended", PATIENCE, || {
+        here.processes("rosey helper").is_empty()
+    });
+    assert!(!made.exists());
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+}
+
+#[test]
 fn an_interrupt_leaves_everything_as_it_was() {
     is_cancelled_by(Signal::INT, 130);
 }
