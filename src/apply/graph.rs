@@ -3,6 +3,7 @@
 //! Nothing is decided here but whose turn it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -112,7 +113,13 @@ fn work(
             let step = held.waiting.remove(index);
             held.under_way.insert(step.id.clone());
             drop(held);
-            let result = take_aloud(site, journal, batch, step);
+            // Nobody else would ever have a turn again, nor anybody the lock: it fails like any other.
+            let taken = AssertUnwindSafe(|| take_aloud(site, journal, batch, step));
+            let result = catch_unwind(taken).unwrap_or_else(|panic| {
+                let words = panic.downcast_ref::<String>().map(String::as_str);
+                let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+                Err(TakeError::Panic(words.unwrap_or("no words").to_owned()))
+            });
             held = lock(turns);
             held.under_way.remove(&step.id);
             match result {

@@ -48,6 +48,9 @@ pub enum TakeError {
     /// The journal can't be written: nothing was changed after that.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A fault in rosey itself; what it had changed by then isn't known.
+    #[error("a fault in rosey: {0}")]
+    Panic(String),
 }
 
 impl TakeError {

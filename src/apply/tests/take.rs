@@ -3,9 +3,10 @@
 use std::sync::Mutex;
 
 use super::toy::{Run, bell, difference, host_with, id, journal_path, note, owner, seen, state};
-use crate::apply::{Done, Journal, TakeError};
+use crate::apply::{Batch, Cancel, Done, Journal, TakeError, Way, take_all};
 use crate::host::memory::Fault;
 use crate::host::{HostErrorKind, WriteHost};
+use crate::model::EventKind;
 use crate::step::kind::StepError;
 
 #[test]
@@ -105,4 +106,41 @@ fn no_step_begins_before_those_that_it_waits_for() {
             .unwrap()
             .is_some()
     );
+}
+
+#[test]
+fn a_step_that_panics_fails_and_holds_nobody_up() {
+    let from = state([]);
+    let to = state([note("a", "1"), note("b", "1"), bell("c.bell", &["a", "b"])]);
+    let plan = difference(&from, &to);
+    let host = host_with(&from);
+    let run = Run::new();
+    let opened = run.opened(plan.clone(), from);
+    let journal = Journal::create(&host, &journal_path(), opened, &owner()).unwrap();
+    let known = journal.told().known();
+    let outcome = run.site(&host, |site| {
+        let batch = Batch {
+            steps: plan.steps.iter().collect(),
+            way: Way::Forward,
+            known: &known,
+            workers: 2,
+            cancel: &Cancel::new(),
+            tell: &|event| match event {
+                EventKind::StepStarted { step, .. } if step == plan.steps[0].id => {
+                    panic!("on purpose")
+                }
+                _ => {}
+            },
+        };
+        take_all(site, &journal, &batch)
+    });
+    let failed = outcome
+        .failed
+        .iter()
+        .find(|(id, _)| *id == plan.steps[0].id);
+    assert_eq!(
+        failed.unwrap().1.to_string(),
+        "a fault in rosey: on purpose"
+    );
+    assert!(!outcome.done.contains_key(&plan.steps[2].id));
 }
