@@ -5,10 +5,10 @@
 
 use std::io::{self, Write};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 
 use super::ask::AskError;
-use super::connection::{Connection, ConnectionLost, Incoming};
+use super::connection::{Answer, Connection, ConnectionLost, Incoming};
 use crate::helper::protocol::{AppAddress, Message, PACK_CREDIT, PACK_FRAME, Reply, Request};
 use crate::model::Digest;
 use std::collections::BTreeSet;
@@ -98,6 +98,51 @@ impl Drop for OpenPack<'_> {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // A connection that is lost needs no end of a pack.
             runtime.spawn(async move { connection.tell(end).await.ok() });
+        }
+    }
+}
+
+/// A pack that comes in. Nobody else's may before this one has passed, wanted or not: bytes don't
+/// say whose they are.
+struct Passing {
+    connection: Connection,
+    incoming: mpsc::UnboundedReceiver<Incoming>,
+    answer: Answer,
+    turn: OwnedMutexGuard<()>,
+}
+
+impl Passing {
+    /// Lets the rest of it pass, unasked for; a helper that waits for credit does nothing else.
+    async fn pass(mut self) {
+        let credit = Message::Credit {
+            id: self.answer.id,
+            taken: u64::MAX,
+        };
+        // A connection that is lost has nothing more to let pass.
+        self.connection.tell(credit).await.ok();
+        loop {
+            tokio::select! {
+                biased;
+                part = self.incoming.recv() => match part {
+                    Some(Incoming::Bytes(_)) => {}
+                    Some(Incoming::End(_)) | None => break,
+                },
+                _ = self.answer.wait() => break,
+            }
+        }
+        drop(self.turn);
+    }
+}
+
+/// One of those, passed when nobody waits for it any more.
+struct Fetching(Option<Passing>);
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        if let Some(passing) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(passing.pass());
         }
     }
 }
@@ -198,10 +243,33 @@ impl Connection {
         digests: BTreeSet<Digest>,
         into: &mpsc::Sender<io::Result<Vec<u8>>>,
     ) -> Result<BTreeSet<Digest>, AskError> {
-        let _turn = self.receiving.lock().await;
-        let mut incoming = self.expect_pack();
+        let turn = self.receiving.clone().lock_owned().await;
+        let incoming = self.expect_pack();
         let request = Request::Supply { app, digests };
-        let mut answer = self.ask(request, Arc::new(|_| {})).await?;
+        let answer = self.ask(request, Arc::new(|_| {})).await?;
+        let mut fetching = Fetching(Some(Passing {
+            connection: self.clone(),
+            incoming,
+            answer,
+            turn,
+        }));
+        let fetched = match &mut fetching.0 {
+            Some(passing) => self.take_in(passing, into).await,
+            None => unreachable!("BUG: what is fetched passes only once"),
+        };
+        // What was awaited to its end, or refused, needs no passing.
+        fetching.0 = None;
+        fetched
+    }
+
+    async fn take_in(
+        &self,
+        passing: &mut Passing,
+        into: &mpsc::Sender<io::Result<Vec<u8>>>,
+    ) -> Result<BTreeSet<Digest>, AskError> {
+        let Passing {
+            incoming, answer, ..
+        } = passing;
         let mut taken = 0u64;
         let mut wanted = true;
         let said = loop {
@@ -219,7 +287,7 @@ impl Connection {
                     self.tell(Message::Credit { id, taken }).await?;
                 }
                 Some(Incoming::End(bytes)) => break bytes,
-                None => return Err(self.ended(&mut answer).await),
+                None => return Err(self.ended(answer).await),
             }
         };
         match answer.wait().await? {
@@ -233,7 +301,7 @@ impl Connection {
         }
     }
 
-    async fn ended(&self, answer: &mut super::connection::Answer) -> AskError {
+    async fn ended(&self, answer: &mut Answer) -> AskError {
         match answer.wait().await {
             Err(lost) => lost.into(),
             Ok(_) => self.unexpected("content"),

@@ -214,9 +214,15 @@ impl Write for Outgoing<'_> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        while self.sent + self.buffer.len() as u64 > self.taken + PACK_CREDIT {
+        let gives_way = || io::Error::other("it gives way to going back");
+        if self.inbox.is_pressed() {
+            return Err(gives_way());
+        }
+        let after = self.sent + self.buffer.len() as u64;
+        while after > self.taken.saturating_add(PACK_CREDIT) {
             match self.inbox.next_of_pack() {
                 Heard::Credit { id, taken } if id == self.id => self.taken = taken,
+                Heard::Pressed => return Err(gives_way()),
                 Heard::Lost(loss) => return Err(io::Error::other(loss.reason)),
                 _ => {}
             }

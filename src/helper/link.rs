@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,11 +22,26 @@ use crate::model::AppName;
 /// What was heard.
 #[derive(Debug)]
 pub(super) enum Heard {
-    Request { id: u64, request: Box<Request> },
+    Request {
+        id: u64,
+        request: Box<Request>,
+    },
     Bytes(Vec<u8>),
-    PackEnd { id: u64, bytes: u64 },
-    Credit { id: u64, taken: u64 },
+    PackEnd {
+        id: u64,
+        bytes: u64,
+    },
+    Credit {
+        id: u64,
+        taken: u64,
+    },
     Lost(Loss),
+    /// Something that can't wait is kept for later.
+    Pressed,
+}
+
+fn is_back(heard: &Heard) -> bool {
+    matches!(heard, Heard::Request { request, .. } if matches!(**request, Request::GoBack { .. }))
 }
 
 /// The controller is gone, or talks nonsense.
@@ -81,6 +96,8 @@ pub(super) struct Inbox {
     taken: Arc<AtomicU64>,
     /// How long the controller may be silent.
     pub silence: Silence,
+    /// Requests to go back that nobody has taken up yet.
+    back: Arc<AtomicUsize>,
 }
 
 impl Inbox {
@@ -91,17 +108,32 @@ impl Inbox {
 
     /// What comes next, in the order in which it came.
     pub fn next(&mut self) -> Heard {
-        match self.kept.pop_front() {
+        let heard = match self.kept.pop_front() {
             Some(heard) => heard,
             None => self.receive(),
+        };
+        if is_back(&heard) {
+            self.back.fetch_sub(1, Ordering::SeqCst);
         }
+        heard
+    }
+
+    /// Whether an app is to go back, or the controller is gone: what only sends gives way then.
+    pub fn is_pressed(&self) -> bool {
+        self.lost || self.back.load(Ordering::SeqCst) > 0
     }
 
     /// The next of what belongs to a pack, in either direction; anything else is kept for later.
     pub fn next_of_pack(&mut self) -> Heard {
         loop {
             match self.receive() {
-                heard @ Heard::Request { .. } => self.kept.push_back(heard),
+                heard @ Heard::Request { .. } => {
+                    let back = is_back(&heard);
+                    self.kept.push_back(heard);
+                    if back {
+                        return Heard::Pressed;
+                    }
+                }
                 Heard::Lost(loss) => {
                     self.kept.push_back(Heard::Lost(loss.clone()));
                     return Heard::Lost(loss);
@@ -126,6 +158,7 @@ impl Inbox {
 pub(super) fn listen(stream: impl Read + Send + 'static, out: Out, cancels: Arc<Cancels>) -> Inbox {
     let (sender, heard) = channel();
     let taken = Arc::new(AtomicU64::new(0));
+    let back = Arc::new(AtomicUsize::new(0));
     let silence = Silence::new();
     let watchdog = Watchdog {
         silence: silence.clone(),
@@ -142,6 +175,7 @@ pub(super) fn listen(stream: impl Read + Send + 'static, out: Out, cancels: Arc<
         out,
         cancels,
         taken: taken.clone(),
+        back: back.clone(),
         sender,
     };
     std::thread::spawn(move || {
@@ -160,6 +194,7 @@ pub(super) fn listen(stream: impl Read + Send + 'static, out: Out, cancels: Arc<
         lost: false,
         taken,
         silence,
+        back,
     }
 }
 
@@ -191,6 +226,7 @@ struct Ear<R> {
     out: Out,
     cancels: Arc<Cancels>,
     taken: Arc<AtomicU64>,
+    back: Arc<AtomicUsize>,
     sender: Sender<Heard>,
 }
 
@@ -221,6 +257,7 @@ impl<R: Read> Ear<R> {
                     Message::Request { id, request } => {
                         if let Request::GoBack { app, .. } = &request {
                             self.cancels.of(app).ask();
+                            self.back.fetch_add(1, Ordering::SeqCst);
                         }
                         if let Request::Pack { .. } = &request {
                             arrived = 0;

@@ -115,7 +115,7 @@ pub fn serve_on(
                 session.out.reply(id, reply);
             }
             // What belongs to a pack that was refused.
-            Heard::Bytes(_) | Heard::PackEnd { .. } | Heard::Credit { .. } => {}
+            Heard::Bytes(_) | Heard::PackEnd { .. } | Heard::Credit { .. } | Heard::Pressed => {}
             Heard::Lost(loss) => {
                 session.lost(&loss);
                 session.out.finish();

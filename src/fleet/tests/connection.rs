@@ -206,3 +206,34 @@ async fn a_banner_instead_of_the_protocol_is_said_to_be_one() {
     );
     drop(Arc::new(connection));
 }
+
+#[tokio::test]
+async fn a_fetch_that_nobody_waits_for_lets_the_helper_go_on() {
+    let (here, mut there) = tokio::io::duplex(64 << 10);
+    let connection = Connection::open(host("a"), transport(here), PULSE);
+    let fetcher = connection.clone();
+    let (into, _parts) = mpsc::channel(4);
+    let fetch = tokio::spawn(async move {
+        let digests = BTreeSet::from([Digest::of(b"1")]);
+        fetcher.fetch_pack(address("a"), digests, into).await
+    });
+    let mut aborted = None;
+    let taken = loop {
+        let frame = wire::read_frame(&mut there).await.unwrap().unwrap();
+        let Frame::Message(message) = frame else {
+            continue;
+        };
+        match *message {
+            Message::Request { id, .. } => {
+                fetch.abort();
+                aborted = Some(id);
+            }
+            Message::Credit { id, taken } => {
+                assert_eq!(Some(id), aborted);
+                break taken;
+            }
+            _ => {}
+        }
+    };
+    assert!(taken > 1 << 40, "there is room for all of it: {taken}");
+}
