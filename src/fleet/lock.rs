@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 
 use super::ask::Locked;
 use super::conduct::{Conduct, Interruption, failure, unpanicked};
+use super::ending::MemberEnd;
 use super::progress::Member;
 use super::run::{Cause, Failure};
 use crate::helper::protocol::{AppAddress, Holder};
@@ -90,7 +91,11 @@ impl Conduct {
     /// Gives back every lock of the run on every host that can be reached.
     pub(super) async fn unlock(&self) {
         let mut set = JoinSet::new();
-        for host in self.hosts() {
+        let going = self.ends.iter();
+        let going = going.filter(|(_, end)| matches!(end, MemberEnd::GoingBack { .. }));
+        let going: BTreeSet<_> = going.map(|(member, _)| member.host.clone()).collect();
+        // Who isn't waited for keeps a notice of how it ended, and gives its locks back by itself.
+        for host in self.hosts().difference(&going).cloned() {
             let Ok(connection) = self.connection(&host) else {
                 continue;
             };

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::app::App;
+use super::ledger;
 use super::lock::{self, AppLock};
 use super::protocol::{AppAddress, Holder, Refusal, RefusalKind, Reply};
 use super::refuse::refusal;
 use super::session::{Answer, Held, Session};
+use crate::apply::Settled;
 use crate::model::{Author, RunId};
 
 impl Session<'_> {
@@ -89,6 +91,25 @@ impl Session<'_> {
         Err(refusal(RefusalKind::Owned, words))
     }
 
+    /// Who unlocks has heard how its run went back: where all is as before, nobody else needs to.
+    fn clear_notices(&self, run: &RunId) -> Result<(), Refusal> {
+        for (name, held) in self.held.iter().filter(|(_, held)| &held.run == run) {
+            let whole = |told: &crate::apply::Told| {
+                let back = |settled: &Settled| matches!(settled, Settled::WentBack { problems } if problems.is_empty());
+                &told.opened.run == run && told.settled.as_ref().is_some_and(back)
+            };
+            let open = self.runs.get(name);
+            if open.is_some_and(|open| open.journal.ask(whole))
+                && let Some(mut ledger) = self.ledger(&held.app)?
+                && ledger.notice.take().is_some()
+            {
+                let state = &held.app.places.state;
+                ledger::store(self.host, state, &ledger, self.registry.user())?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn unlock(&mut self, run: &RunId) -> Answer {
         for (name, held) in &self.held {
             let open = self.runs.get(name).filter(|_| &held.run == run);
@@ -104,6 +125,7 @@ impl Session<'_> {
                 return Err(refusal(RefusalKind::Internal, words));
             }
         }
+        self.clear_notices(run)?;
         let names: Vec<_> = self.held.keys().cloned().collect();
         for name in names {
             if self.held.get(&name).is_some_and(|held| &held.run == run) {

@@ -39,7 +39,8 @@ impl Session<'_> {
         let asked = Asked {
             cause: Cause { reason, hold },
             all_back,
-            told: true,
+            // Until it unlocks nobody knows whether the controller still waits for the answer.
+            told: false,
         };
         Ok(Reply::WentBack(self.take_back(id, &app, &asked)?))
     }

@@ -6,11 +6,21 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Place, begin};
 use crate::apply::tests::toy::KINDS;
-use crate::content::PackWriter;
+use crate::content::{PackWriter, Store, make_own};
 use crate::helper::protocol::{Message, PACK_CREDIT, PACK_FRAME, RefusalKind, Reply, Request};
 use crate::helper::registry::Registry;
-use crate::host::MemoryHost;
+use crate::host::{LocalHost, MemoryHost};
 use crate::model::{AppName, Digest, Plan, RunId};
+
+fn go_back(run: &str) -> Request {
+    Request::GoBack {
+        run: RunId(run.to_owned()),
+        app: AppName::new("toy").unwrap(),
+        reason: "a gate failed".to_owned(),
+        hold: None,
+        all_back: true,
+    }
+}
 
 fn refused(reply: Reply) -> RefusalKind {
     match reply {
@@ -388,4 +398,56 @@ fn who_holds_no_lock_may_be_silent() {
     assert!(matches!(client.ask(Request::Unlock { run }), Reply::Done));
     assert!(client.says_nothing_for(Duration::from_millis(150)));
     assert!(client.survey(&place).holder.is_none());
+}
+
+#[test]
+fn a_pack_that_waits_for_credit_gives_way_to_going_back() {
+    let place = Place::new();
+    let mut client = place.client();
+    let before = place.seen();
+    let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
+    assert!(matches!(
+        client.steps("1", &plan),
+        Reply::Steps { failed: None }
+    ));
+    // More than the credit, and nothing that compresses.
+    let mut content = vec![0; 2 * PACK_CREDIT as usize];
+    blake3::Hasher::new().finalize_xof().fill(&mut content);
+    let digest = Digest::of(&content);
+    let host = LocalHost::new();
+    let registry = Registry::open(&host, Some(&place.state()), [3; 32]).unwrap();
+    let places = registry.places(&place.root());
+    let store = Store::new(&host, &places, registry.seal());
+    make_own(&host, &places, &places.objects()).unwrap();
+    store.keep(&BTreeMap::from([(digest, content)])).unwrap();
+    let supply = client.send(Request::Supply {
+        app: place.address(),
+        digests: BTreeSet::from([digest]),
+    });
+    let back = client.send(go_back("1"));
+    assert_eq!(refused(client.answer(supply)), RefusalKind::Host);
+    assert!(matches!(client.answer(back), Reply::WentBack(_)));
+    assert_eq!(place.seen(), before);
+}
+
+#[test]
+fn a_way_back_is_told_to_the_next_unless_it_was_heard() {
+    for heard in [false, true] {
+        let place = Place::new();
+        let mut client = place.client();
+        let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
+        assert!(matches!(
+            client.steps("1", &plan),
+            Reply::Steps { failed: None }
+        ));
+        let back = client.ask(go_back("1"));
+        assert!(matches!(back, Reply::WentBack(_)), "{back:?}");
+        if heard {
+            let run = RunId("1".to_owned());
+            assert!(matches!(client.ask(Request::Unlock { run }), Reply::Done));
+        }
+        assert_eq!(client.lose(), 0);
+        let ledger = place.client().survey(&place).ledger.unwrap();
+        assert_eq!(ledger.notice.is_none(), heard, "{:?}", ledger.notice);
+    }
 }
