@@ -21,8 +21,9 @@ pub(super) fn run(arguments: &arguments::Helper) -> Result<Exit, CommandError> {
         return Ok(Exit::DONE);
     }
     let state = std::env::var_os("ROSEY_HELPER_STATE").map(std::path::PathBuf::from);
-    let options = Options::usual(registry(), read_gates, state)
+    let mut options = Options::usual(registry(), read_gates, state)
         .map_err(|error| failed(format!("the helper can't begin: {error}")))?;
+    options.home = std::env::var_os("HOME").map(std::path::PathBuf::from);
     Ok(Exit(serve(std::io::stdin(), std::io::stdout(), &options)))
 }
 

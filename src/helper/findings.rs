@@ -6,11 +6,13 @@ use std::path::Path;
 
 use super::app::App;
 use super::protocol::ObserveApp;
-use super::registry::Claims;
+use super::registry::{Claims, ELSEWHERE};
 use crate::apply::site::kind_of;
 use crate::apply::step::is_same;
-use crate::host::{EntryType, HostError, ReadHost};
-use crate::model::{Finding, FindingClass, Resource, ResourceId, ResourceKind, State, Value};
+use crate::host::{Entry, EntryType, HostError, ReadHost};
+use crate::model::{
+    Finding, FindingClass, HostFacts, Resource, ResourceId, ResourceKind, State, Value,
+};
 use crate::step::kind::Kind;
 
 /// What findings are made of.
@@ -37,6 +39,7 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
     let mut findings = Vec::new();
     findings.extend(seen.others_root());
     findings.extend(seen.root()?);
+    findings.extend(seen.state()?);
     findings.extend(seen.space()?);
     findings.extend(seen.owner()?);
     for (id, wanted) in &seen.asked.wanted.resources {
@@ -86,20 +89,9 @@ impl Seen<'_> {
 
     /// The root must be a directory, or there must be one in which it can be made.
     fn root(&self) -> Result<Option<Finding>, HostError> {
-        let facts = self.host.facts();
         let root = &self.app.places.root;
-        let mut path = root.as_path();
-        let entry = loop {
-            match self.host.entry(path) {
-                Ok(Some(entry)) => break entry,
-                Ok(None) => {}
-                Err(error) if error.kind == crate::host::HostErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-            let Some(parent) = path.parent() else {
-                return Ok(None);
-            };
-            path = parent;
+        let Some((path, entry)) = self.nearest(root)? else {
+            return Ok(None);
         };
         if entry.kind != EntryType::Directory {
             let message = format!(
@@ -109,19 +101,49 @@ impl Seen<'_> {
             let aside = format!("sudo mv {0} {0}.old", path.display());
             return Ok(Some(self.blocking(message, aside)));
         }
-        let bits = if entry.owner.user == facts.user {
-            0o200
-        } else {
-            // Whether a group's bit is meant for this user isn't known here: it is given the benefit of the doubt.
-            0o022
-        };
-        if facts.root || entry.mode & bits != 0 {
+        let facts = self.host.facts();
+        if may_write(&facts, &entry) {
             return Ok(None);
         }
         let message = format!("{} may not write in {}", facts.user, path.display());
         let user = &facts.user;
         let make = format!("sudo install -d -o {user} -g {user} {}", root.display());
         Ok(Some(self.blocking(message, make)))
+    }
+
+    /// There must be a place for what rosey itself keeps.
+    fn state(&self) -> Result<Option<Finding>, HostError> {
+        let facts = self.host.facts();
+        let state = &self.app.places.state;
+        let Some((path, entry)) = self.nearest(state)? else {
+            return Ok(None);
+        };
+        if entry.kind == EntryType::Directory && may_write(&facts, &entry) {
+            return Ok(None);
+        }
+        let message = format!(
+            "{} may not write in {}, where rosey is to keep its ledger ({})",
+            facts.user,
+            path.display(),
+            state.display()
+        );
+        Ok(Some(self.blocking(message, ELSEWHERE.to_owned())))
+    }
+
+    /// What is at a path, or at the nearest one above it at which something is.
+    fn nearest<'p>(&self, mut path: &'p Path) -> Result<Option<(&'p Path, Entry)>, HostError> {
+        loop {
+            match self.host.entry(path) {
+                Ok(Some(entry)) => return Ok(Some((path, entry))),
+                Ok(None) => {}
+                Err(error) if error.kind == crate::host::HostErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            let Some(parent) = path.parent() else {
+                return Ok(None);
+            };
+            path = parent;
+        }
     }
 
     /// Room for what comes, with a tenth to spare, and an inode for each of its entries.
@@ -303,6 +325,16 @@ impl Seen<'_> {
             })
             .collect()
     }
+}
+
+fn may_write(facts: &HostFacts, entry: &Entry) -> bool {
+    let bits = if entry.owner.user == facts.user {
+        0o200
+    } else {
+        // Whether a group's bit is meant for this user isn't known here: it is given the benefit of the doubt.
+        0o022
+    };
+    facts.root || entry.mode & bits != 0
 }
 
 /// TCP ports that somebody listens on (proc(5), /proc/net/tcp: the state 0A is LISTEN).

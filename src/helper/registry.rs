@@ -46,6 +46,15 @@ pub struct Registry {
     user: Owner,
 }
 
+/// Where the registry is to be.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Place<'a> {
+    /// The directory, where it isn't the usual one.
+    pub directory: Option<&'a Path>,
+    /// The home of a user whom the host has no name for.
+    pub home: Option<&'a Path>,
+}
+
 impl Registry {
     /// The registry of a host. `fresh` is the key that it gets where it has none yet: nothing is
     /// written here, so until a run makes it durable, it is only this helper's.
@@ -54,13 +63,13 @@ impl Registry {
     /// When it is there and can't be read.
     pub fn open(
         host: &dyn ReadHost,
-        directory: Option<&Path>,
+        place: Place<'_>,
         fresh: [u8; 32],
     ) -> Result<Self, RegistryError> {
         let user = own_owner(host)?;
-        let directory = match directory {
+        let directory = match place.directory {
             Some(directory) => host.real_path(directory)?,
-            None => host.real_path(&usual(host)?)?,
+            None => host.real_path(&usual(host, place.home)?)?,
         };
         match read_if_there(host, &directory.join("format"))? {
             Some(format) if format != FORMAT.as_bytes() => {
@@ -143,6 +152,13 @@ impl Registry {
             0o755
         };
         match host.make_directory(path, mode, &self.user) {
+            Err(error) if error.kind == HostErrorKind::Denied => {
+                let words = format!("{} may not; {ELSEWHERE}", self.user.user);
+                return Err(HostError {
+                    kind: HostErrorKind::Other(words),
+                    ..error
+                });
+            }
             Err(error) if error.kind != HostErrorKind::Exists => return Err(error),
             _ => {}
         }
@@ -243,21 +259,30 @@ impl Claims {
     }
 }
 
-fn usual(host: &dyn ReadHost) -> Result<PathBuf, HostError> {
+/// Where the registry is usually. In a container a user may have no name; then `$HOME` has to do.
+fn usual(host: &dyn ReadHost, home: Option<&Path>) -> Result<PathBuf, HostError> {
     let facts = host.facts();
     if facts.root {
         return Ok(PathBuf::from("/var/lib/rosey"));
     }
-    let account = host.account(&facts.user)?;
-    let home = account
-        .map(|account| account.home)
-        .ok_or_else(|| HostError {
-            doing: "find the home of".to_owned(),
-            path: facts.user.clone(),
-            kind: HostErrorKind::Other("the host doesn't know this user".to_owned()),
-        })?;
+    let own = |home: &PathBuf| home.is_absolute() && home != Path::new("/");
+    let known = host.account(&facts.user)?.map(|account| account.home);
+    let home = known
+        .filter(own)
+        .or_else(|| home.map(Path::to_owned).filter(own));
+    let home = home.ok_or_else(|| HostError {
+        doing: "find the home of".to_owned(),
+        path: facts.user.clone(),
+        kind: HostErrorKind::Other(format!(
+            "neither this host's users nor $HOME name one; {ELSEWHERE}"
+        )),
+    })?;
     Ok(home.join(".local/state/rosey"))
 }
+
+/// What to do where the usual place of the registry won't do.
+pub(super) const ELSEWHERE: &str =
+    "set ROSEY_HELPER_STATE on that host to a directory that it may write to and that stays";
 
 /// A file's content; none where there is no file.
 pub(super) fn read_if_there(
@@ -300,12 +325,12 @@ mod tests {
     fn the_key_is_kept_by_the_first_run_and_not_before() {
         let host = MemoryHost::new();
         let before = host.snapshot::<&str>(&[]);
-        let first = Registry::open(&host, None, [1; 32]).unwrap();
+        let first = Registry::open(&host, Place::default(), [1; 32]).unwrap();
         assert_eq!(host.snapshot::<&str>(&[]), before);
         first
             .make(&host, &first.places(Path::new("/opt/bot")))
             .unwrap();
-        let second = Registry::open(&host, None, [2; 32]).unwrap();
+        let second = Registry::open(&host, Place::default(), [2; 32]).unwrap();
         assert_eq!(second.seal(), &[1; 32]);
         let all = host.snapshot(&["/var/lib/rosey"]);
         for (path, entry) in all {
@@ -317,7 +342,9 @@ mod tests {
     fn another_format_is_left_alone() {
         let host = MemoryHost::new();
         host.put_file("/var/lib/rosey/format", "rosey registry 9\n");
-        let error = Registry::open(&host, None, [1; 32]).err().unwrap();
+        let error = Registry::open(&host, Place::default(), [1; 32])
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("rosey registry 9"), "{error}");
     }
 }

@@ -43,6 +43,7 @@ impl Options {
         Ok(Self {
             program: digest_self()?,
             state,
+            home: None,
             seal,
             kinds,
             gates,

@@ -16,7 +16,7 @@ use super::lock::AppLock;
 use super::out::Out;
 use super::protocol::{AppAddress, Refusal, RefusalKind, Reply, Request};
 use super::refuse::refusal;
-use super::registry::Registry;
+use super::registry::{Place, Registry};
 use crate::apply::{Journal, Site};
 use crate::content::{Manifest, Store};
 use crate::host::{ReadHost, WriteHost};
@@ -29,6 +29,8 @@ pub struct Options {
     pub program: String,
     /// Where the registry is, where that isn't the usual place.
     pub state: Option<PathBuf>,
+    /// The home of a user whom the host has no name for: what `$HOME` says.
+    pub home: Option<PathBuf>,
     /// The key that the registry gets where it has none yet.
     pub seal: [u8; 32],
     /// What rosey knows about kinds.
@@ -88,7 +90,11 @@ pub fn serve_on(
     let out = Out::new(output);
     let cancels = Arc::new(Cancels::default());
     let inbox = listen(input, out.clone(), cancels.clone());
-    let registry = Registry::open(host.as_read(), options.state.as_deref(), options.seal);
+    let place = Place {
+        directory: options.state.as_deref(),
+        home: options.home.as_deref(),
+    };
+    let registry = Registry::open(host.as_read(), place, options.seal);
     let registry = match registry {
         Ok(registry) => registry,
         Err(error) => return refuse_all(inbox, &out, error.into()),

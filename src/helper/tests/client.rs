@@ -107,6 +107,7 @@ impl Place {
         Options {
             program: "p".to_owned(),
             state: Some(self.state()),
+            home: None,
             seal: [3; 32],
             kinds,
             gates: |_| Vec::new(),

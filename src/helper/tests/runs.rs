@@ -190,7 +190,11 @@ fn a_commit_waits_for_room() {
     let place = Place::new();
     let host = Arc::new(MemoryHost::new());
     host.put_directory(place.root());
-    let registry = Registry::open(&*host, Some(&place.state()), [3; 32]).unwrap();
+    let at = crate::helper::registry::Place {
+        directory: Some(&place.state()),
+        home: None,
+    };
+    let registry = Registry::open(&*host, at, [3; 32]).unwrap();
     // A lock is this machine's, whatever the host is.
     std::fs::create_dir_all(registry.places(&place.root()).state).unwrap();
     let mut client = Client::on(host.clone(), place.options(&KINDS));
@@ -415,7 +419,11 @@ fn a_pack_that_waits_for_credit_gives_way_to_going_back() {
     blake3::Hasher::new().finalize_xof().fill(&mut content);
     let digest = Digest::of(&content);
     let host = LocalHost::new();
-    let registry = Registry::open(&host, Some(&place.state()), [3; 32]).unwrap();
+    let at = crate::helper::registry::Place {
+        directory: Some(&place.state()),
+        home: None,
+    };
+    let registry = Registry::open(&host, at, [3; 32]).unwrap();
     let places = registry.places(&place.root());
     let store = Store::new(&host, &places, registry.seal());
     make_own(&host, &places, &places.objects()).unwrap();

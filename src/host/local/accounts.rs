@@ -90,8 +90,16 @@ impl Accounts {
     /// A user by name or number.
     pub(super) fn account(&self, user: &str) -> Result<Option<Account>, HostErrorKind> {
         self.with(|known| {
-            let Some(user) = known.user(user)? else {
-                return Ok(None);
+            let user = match known.user(user)? {
+                Some(user) => user,
+                // In a container whoever runs this may have no entry, and is there all the same.
+                None if user == rustix::process::geteuid().to_string() => User {
+                    name: user.to_owned(),
+                    number: rustix::process::geteuid().as_raw(),
+                    group: rustix::process::getegid().as_raw(),
+                    home: "/".to_owned(),
+                },
+                None => return Ok(None),
             };
             let group = known.group(&user.group.to_string())?;
             Ok(Some(Account {

@@ -82,3 +82,47 @@ fn the_demo_of_this_repository_needs_no_root() {
     run(&["remove", "demo", "--yes"]).exits(0);
     assert_eq!(here.serving(), None);
 }
+
+#[test]
+fn in_a_container_a_user_may_have_no_name() {
+    if !rustix::process::getuid().is_root() {
+        return;
+    }
+    const NAMELESS: &str = "54321";
+    let project = Project::with_bot();
+    let here = super::here::Here::at(&project);
+    let program = program(&project);
+    for path in [project.root(), here.rosey.home()] {
+        give(path, NAMELESS.parse().unwrap());
+    }
+    let run = |home: &str, state: Option<&str>, arguments: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        // As in a container: the group isn't the user's number, and may have a name.
+        command
+            .args(["--reuid", NAMELESS, "--regid", "0", "--clear-groups"])
+            .arg(&program)
+            .args(arguments)
+            .current_dir(project.root())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("ROSEY_STATE", here.rosey.home().join("history"))
+            .env("HOME", home);
+        state.map(|state| command.env("ROSEY_HELPER_STATE", state));
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        crate::support::Ran::new(format!("rosey {arguments:?}"), &output)
+    };
+    let home = here.rosey.home().to_str().unwrap();
+    let apply = ["apply", "test", "--yes"];
+    for arguments in [&apply[..], &["doctor", "test"]] {
+        let refused = run("/", None, arguments).exits(4);
+        let said = refused.stdout + &refused.stderr;
+        assert!(said.contains("ROSEY_HELPER_STATE"), "{said}");
+        let refused = run(home, Some("/proc/rosey"), arguments).exits(10);
+        let said = refused.stdout + &refused.stderr;
+        assert!(said.contains("/proc/rosey"), "{said}");
+    }
+    run(home, None, &apply).exits(0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    assert!(here.rosey.home().join(".local/state/rosey/apps").exists());
+    run(home, None, &["remove", "test", "--yes"]).exits(0);
+}
