@@ -6,15 +6,18 @@ use std::sync::Arc;
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::declared::DeclaredContent;
 use crate::fleet::prospect::{Prospect, Survey, Wanted};
+use crate::fleet::{Locked, removed};
 use crate::model::{Outcome, OutcomeKind};
 use crate::report::{PlanView, plan_text};
 
 use super::approval::{self, Given};
 use super::arguments;
 use super::conducting::{Conducted, Talk};
-use super::deployment::Deployment;
+use super::deployment::{Deployment, asking};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::freeze::refuse_frozen;
+use super::marking::busy;
 use super::notes::refuse_busy;
 use super::project::Project;
 use super::surroundings::Surroundings;
@@ -32,6 +35,11 @@ pub(super) async fn run(
         Ok(prepared) => prepared,
         Err(error) => return Err(talk.refuse(error).await),
     };
+    if arguments.with_data
+        && let Err(error) = forget_left(session, &deployment, &survey, &talk).await
+    {
+        return Err(talk.refuse(error).await);
+    }
     if prospect.members.is_empty() {
         let outcome = Outcome {
             run: None,
@@ -95,6 +103,7 @@ async fn prepare(
     if settling::settle(session, &deployment, &survey, talk, "remove").await? {
         survey = deployment.survey(BTreeMap::new()).await?;
     }
+    refuse_frozen(&survey, &deployment.project.environment.name)?;
     let known = survey
         .members
         .iter()
@@ -111,10 +120,11 @@ async fn prepare(
     let prospect = deployment
         .prospect(&survey, wanted.collect(), false)
         .await?;
-    if prospect.members.is_empty() {
+    let left = survey.members.values().any(|app| !app.left.is_empty());
+    if prospect.members.is_empty() && !(left && arguments.with_data) {
         return Ok((deployment, survey, prospect));
     }
-    if !arguments.json {
+    if !arguments.json && !prospect.members.is_empty() {
         let view = PlanView {
             environment: deployment.project.environment.name.as_str(),
             versions: &BTreeMap::new(),
@@ -144,4 +154,40 @@ async fn prepare(
         &question,
     )?;
     Ok((deployment, survey, prospect))
+}
+
+/// Takes away what an earlier remove has left, on hosts where the app is no more.
+async fn forget_left(
+    session: &Session,
+    deployment: &Deployment,
+    survey: &Survey,
+    talk: &Talk,
+) -> Result<(), CommandError> {
+    let run = Surroundings::new_run();
+    let author = session.around.author(None, None);
+    for (member, app) in &survey.members {
+        let (Some(connection), Some(address)) = (
+            deployment.fleet.get(&member.host),
+            deployment.addresses.get(member),
+        ) else {
+            continue;
+        };
+        if app.left.is_empty() {
+            continue;
+        }
+        let apps = vec![address.clone()];
+        let locked = connection.lock(run.clone(), apps, author.clone(), "remove".to_owned());
+        if let Locked::Busy(holder) = locked.await.map_err(|error| asking(&[error]))? {
+            return Err(busy(member.host.as_str(), &holder));
+        }
+        let forgotten = connection
+            .forget(run.clone(), member.app.clone(), true)
+            .await;
+        let unlocked = connection.unlock(run.clone()).await;
+        let left = forgotten.and_then(|left| unlocked.map(|()| left));
+        let left = left.map_err(|error| asking(&[error]))?;
+        let text = removed(&member.app, &left);
+        talk.events().note(Some(&member.host), text);
+    }
+    Ok(())
 }

@@ -441,13 +441,21 @@ impl Connection {
         }
     }
 
-    /// Takes an app's ledger and all of rosey's own away.
+    /// Takes an app's ledger and all of rosey's own away; says what is left.
     ///
     /// # Errors
     /// When it refuses or is out of reach.
-    pub async fn forget(&self, run: RunId, app: AppName, data: bool) -> Result<(), AskError> {
-        self.done(Request::Forget { run, app, data }, "forgetting an app")
-            .await
+    pub async fn forget(
+        &self,
+        run: RunId,
+        app: AppName,
+        data: bool,
+    ) -> Result<Vec<String>, AskError> {
+        let request = Request::Forget { run, app, data };
+        match self.answer(request, nothing()).await? {
+            Reply::Forgotten(left) => Ok(left),
+            _ => Err(self.unexpected("forgetting an app")),
+        }
     }
 
     /// Changes marks in the ledger. The lock is held.

@@ -275,6 +275,7 @@ fn unknown_host(addresses: &BTreeMap<Member, AppAddress>, member: &Member) -> Su
         releases: BTreeMap::new(),
         holder: None,
         interrupted: None,
+        left: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::ending::MemberEnd;
 use super::progress::Member;
 use crate::helper::cannot_be_taken_back;
 use crate::helper::protocol::Marks;
-use crate::model::{EventKind, Generation, Ledger, StepId};
+use crate::model::{AppName, EventKind, Generation, Ledger, StepId};
 
 /// What a host that was lost after it had been ready is like.
 const UNCONFIRMED: &str = "it was ready, so it may stay new without having committed; the next apply, rollback or heal settles that";
@@ -157,7 +157,8 @@ impl Conduct {
                 Err(error) => self.stuck(&member, format!("{error}; {UNCONFIRMED}")),
             }
         }
-        if let Some(generation) = number {
+        let stays = |member: &Member| self.part(member).forget.is_none();
+        if let Some(generation) = number.filter(|_| members.iter().any(stays)) {
             let hosts = hosts.into_iter().collect();
             self.events.emit(EventKind::Committed { generation, hosts });
         }
@@ -198,18 +199,25 @@ impl Conduct {
             async move {
                 match forget {
                     Some(forget) => {
-                        connection.forget(run, app, forget.data).await?;
-                        Ok((0, 0))
+                        let left = connection.forget(run, app, forget.data).await?;
+                        Ok(After::Forgotten(left))
                     }
-                    None => connection.prune(run, app, releases, backups).await,
+                    None => {
+                        let pruned = connection.prune(run, app, releases, backups).await?;
+                        Ok(After::Pruned(pruned))
+                    }
                 }
             }
         });
         while let Some(joined) = set.join_next().await {
-            let (member, pruned) = unpanicked(joined);
-            match pruned {
-                Ok((0, _)) => {}
-                Ok((count, bytes)) => self.events.emit(EventKind::Pruned {
+            let (member, after) = unpanicked(joined);
+            match after {
+                Ok(After::Pruned((0, _))) => {}
+                Ok(After::Forgotten(left)) => {
+                    let text = removed(&member.app, &left);
+                    self.events.note(Some(&member.host), text);
+                }
+                Ok(After::Pruned((count, bytes))) => self.events.emit(EventKind::Pruned {
                     host: member.host,
                     app: member.app,
                     count,
@@ -234,6 +242,26 @@ impl Conduct {
             problems: vec![problem],
         };
         self.ends.insert(member.clone(), end);
+    }
+}
+
+/// What came after a commit.
+enum After {
+    /// How many things went, and their bytes.
+    Pruned((u64, u64)),
+    /// What is left of an app that was removed.
+    Forgotten(Vec<String>),
+}
+
+/// What people are told of an app that was removed.
+#[must_use]
+pub fn removed(app: &AppName, left: &[String]) -> String {
+    match left {
+        [] => format!("{app} is removed; nothing is left of it"),
+        left => format!(
+            "{app} is removed; what it had written is left: {}",
+            left.join(", ")
+        ),
     }
 }
 

@@ -534,7 +534,7 @@ impl FakeHost {
             }),
             Request::Forget { .. } => {
                 self.ledger.generations.clear();
-                done(Reply::Done)
+                done(Reply::Forgotten(vec!["/opt/app/shared".to_owned()]))
             }
             Request::Mark { .. } => done(Reply::Done),
             Request::Unlock { run } => {
@@ -649,6 +649,7 @@ impl FakeHost {
                 begun: self.done.clone(),
                 ready: self.ready,
             }),
+            left: Vec::new(),
         }
     }
 }

@@ -2,12 +2,28 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
+use super::app::App;
 use super::protocol::{Refusal, RefusalKind, Reply};
 use super::refuse::refusal;
+use super::registry::{read_if_there, write_durably};
 use super::session::{Answer, Session};
 use crate::content::remove_tree;
 use crate::host::{HostError, HostErrorKind};
-use crate::model::{AppName, RunId};
+use crate::model::{AppName, EnvironmentName, Places, RunId};
+
+/// In the app's directory of the registry, where a remove has left data.
+const TRACE: &str = "left.json";
+
+/// Says that what lies in the root was the app's, so that it can still be taken away.
+#[derive(Serialize, Deserialize)]
+struct Trace {
+    environment: EnvironmentName,
+    app: AppName,
+    /// Whether the root was there before rosey came.
+    was_there: bool,
+}
 
 impl Session<'_> {
     pub(super) fn forget(&mut self, run: &RunId, name: &AppName, data: bool) -> Answer {
@@ -21,14 +37,19 @@ impl Session<'_> {
             return Err(refusal(RefusalKind::Internal, words));
         }
         let (root, state) = (&app.places.root, &app.places.state);
-        let was_there = self.ledger(&app)?.is_some_and(|ledger| {
-            let first = ledger.generation(0).map(|first| &first.state.resources);
-            let mut names = first
-                .into_iter()
-                .flatten()
-                .map(|(id, _)| Path::new(&id.name));
-            names.any(|name| name == root)
-        });
+        let trace = state.join(TRACE);
+        let was_there = match (self.ledger(&app)?, self.trace(&app)?) {
+            (Some(ledger), _) => ledger.found().is_some_and(|found| {
+                let mut names = found.state.resources.keys().map(|id| Path::new(&id.name));
+                names.any(|name| name == root)
+            }),
+            (None, Some(trace)) => trace.was_there,
+            // A directory of this name may be anybody's.
+            (None, None) => {
+                let words = format!("nothing is known of {name} on this host");
+                return Err(refusal(RefusalKind::NoSuchRun, words));
+            }
+        };
         if data {
             remove_tree(self.host, &root.join("shared"))?;
             remove_tree(self.host, &app.places.own())?;
@@ -39,20 +60,62 @@ impl Session<'_> {
             self.remove_if_empty(root)?;
         }
         self.runs.remove(name);
+        let left = self.left_below(&app.places)?;
+        if !left.is_empty() {
+            let text = Trace {
+                environment: app.address.environment.clone(),
+                app: name.clone(),
+                was_there,
+            };
+            let text = serde_json::to_vec(&text).unwrap_or_default();
+            write_durably(self.host, &trace, &text, self.registry.user())?;
+        }
         // The lock's own file last: until then nobody else begins here.
         for entry in self.host.list(state)? {
-            if entry != "lock" && entry != "holder.json" {
+            let stays = entry == TRACE && !left.is_empty();
+            if entry != "lock" && entry != "holder.json" && !stays {
                 remove_tree(self.host, &state.join(entry))?;
             }
         }
         self.host.sync(state)?;
-        remove_tree(self.host, state)?;
+        if left.is_empty() {
+            remove_tree(self.host, state)?;
+        }
         self.held.remove(name);
-        Ok(Reply::Done)
+        Ok(Reply::Forgotten(left))
+    }
+
+    /// What a remove has left of an app that has no ledger any more; nothing where it never was here.
+    pub(super) fn left(&self, app: &App) -> Result<Vec<String>, Refusal> {
+        match self.trace(app)? {
+            Some(_) => Ok(self.left_below(&app.places)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// What a remove of this very app has written down, where it left something.
+    fn trace(&self, app: &App) -> Result<Option<Trace>, HostError> {
+        let path = app.places.state.join(TRACE);
+        let text = read_if_there(self.host.as_read(), &path)?;
+        let trace: Option<Trace> = text.and_then(|text| serde_json::from_slice(&text).ok());
+        Ok(trace.filter(|trace| {
+            (&trace.environment, &trace.app) == (&app.address.environment, &app.address.app)
+        }))
+    }
+
+    /// What lies below the root of that which `--with-data` takes away.
+    fn left_below(&self, places: &Places) -> Result<Vec<String>, HostError> {
+        let mut left = Vec::new();
+        for path in [places.root.join("shared"), places.backups()] {
+            if self.host.entry(&path)?.is_some() {
+                left.push(path.to_string_lossy().into_owned());
+            }
+        }
+        Ok(left)
     }
 
     /// Everything of rosey's own below the root but backups.
-    fn forget_own(&self, places: &crate::model::Places) -> Result<(), Refusal> {
+    fn forget_own(&self, places: &Places) -> Result<(), Refusal> {
         let own = places.own();
         let backups = places.backups();
         let names = match self.host.list(&own) {

@@ -239,7 +239,8 @@ pub enum Request {
         /// How many backups stay.
         backups: u32,
     },
-    /// Takes an app's ledger and all of rosey's own away, after a remove. Data stays unless `data`.
+    /// Takes an app's ledger and all of rosey's own away, after a remove. Data stays unless `data`;
+    /// what an earlier remove has left can be taken away by itself.
     Forget {
         /// The run.
         run: RunId,
@@ -377,7 +378,7 @@ pub enum Reply {
     Observed(Vec<ObservedApp>),
     /// To `Gates`.
     Gates(Vec<GateResult>),
-    /// To `Lock`, when all are taken; and to `Unlock`, `Mark`, `Pack`, `Ready`, `Stand`, `Forget`.
+    /// To `Lock`, when all are taken; and to `Unlock`, `Mark`, `Pack`, `Ready`, `Stand`.
     Done,
     /// To `Lock`, when another run holds one of them; none is held then.
     Busy(Holder),
@@ -410,6 +411,8 @@ pub enum Reply {
         /// Their bytes.
         bytes: u64,
     },
+    /// To `Forget`: what is left of the app on the host, such as its data.
+    Forgotten(Vec<String>),
     /// To anything.
     Refused(Refusal),
 }
@@ -435,6 +438,8 @@ pub struct SurveyedApp {
     pub holder: Option<Holder>,
     /// A run that was cut off and not settled.
     pub interrupted: Option<Interrupted>,
+    /// What a remove has left here of an app that has no ledger any more.
+    pub left: Vec<String>,
 }
 
 /// A run that was cut off.

@@ -47,6 +47,10 @@ impl Session<'_> {
             Some(_) => None,
             None => self.interrupted(&app, ledger.as_ref())?,
         };
+        let left = match ledger {
+            Some(_) => Vec::new(),
+            None => self.left(&app)?,
+        };
         let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
         Ok(SurveyedApp {
             root: text(&app.places.root),
@@ -58,6 +62,7 @@ impl Session<'_> {
             ledger,
             holder,
             interrupted,
+            left,
         })
     }
 

@@ -386,6 +386,6 @@ impl Client {
             app: AppName::new("toy").unwrap(),
             data: false,
         });
-        assert!(matches!(forgotten, Reply::Done), "{forgotten:?}");
+        assert!(matches!(forgotten, Reply::Forgotten(_)), "{forgotten:?}");
     }
 }

@@ -72,7 +72,17 @@ fn what_is_removed_leaves_data_and_nothing_that_runs() {
     let here = Here::applied(&project);
     std::fs::write(here.root().join("shared/local.env"), "MINE=1\n").unwrap();
     here.rosey.run(&["remove", "test"]).exits(9);
-    here.rosey.run(&["remove", "test", "--yes"]).exits(0);
+    let freeze = ["freeze", "test", "--reason", "the fair"];
+    here.rosey.run(&freeze).exits(0);
+    here.rosey.run(&["remove", "test", "--yes"]).exits(5);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    here.rosey.run(&["unfreeze", "test"]).exits(0);
+    let ran = here.rosey.run(&["remove", "test", "--yes"]).exits(0);
+    assert!(
+        ran.stderr.contains("srv/shared") && !ran.stderr.contains("stands"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(here.serving(), None);
     assert!(here.processes("").is_empty());
     let root = here.root().display().to_string();
@@ -100,4 +110,27 @@ fn what_is_removed_leaves_data_and_nothing_that_runs() {
         .run(&["remove", "test", "--yes", "--with-data"])
         .exits(0);
     assert!(!here.root().join("shared").exists());
+}
+
+#[test]
+fn data_that_a_remove_left_can_be_taken_away_later_and_nobody_elses() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let with_data = || {
+        let arguments = ["remove", "test", "--yes", "--with-data"];
+        here.rosey.run(&arguments).exits(0)
+    };
+    let mine = project.write("srv/shared/mine", "before rosey\n");
+    with_data();
+    assert!(mine.exists(), "rosey was never here");
+    std::fs::remove_dir_all(here.root()).unwrap();
+    here.apply().exits(0);
+    here.rosey.run(&["remove", "test", "--yes"]).exits(0);
+    assert!(here.root().join("shared/data/rosey.db").exists());
+    let ran = with_data();
+    assert!(ran.stderr.contains("nothing is left"), "{}", ran.stderr);
+    assert!(!here.root().exists());
+    let apps = std::fs::read_dir(here.rosey.home().join("registry/apps"));
+    assert_eq!(apps.unwrap().count(), 0);
+    with_data();
 }
