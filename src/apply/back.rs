@@ -19,7 +19,7 @@ use crate::model::{
     StepId, StepKind, Thing, Value,
 };
 use crate::plan::{Attendant, PlanInput, Turn, plan};
-use crate::step::kind::{Change, Kind, Named};
+use crate::step::kind::{Change, Kind, Named, StepError};
 
 /// What is asked of a way back.
 pub struct Back<'a> {
@@ -104,9 +104,18 @@ pub fn go_back(
         returned: Returned::default(),
         apart: BTreeSet::new(),
     };
-    let Ends { now, target } = way.ends();
-    way.take(&now, &target);
-    way.read_back(&target);
+    let mut ends = way.ends();
+    let apart = way.apart.clone();
+    let problems = way.returned.problems.clone();
+    if way.take(&ends.now, &ends.target) == Once::More {
+        // A manager may have been busy: what ran before the run is given one more chance.
+        way.apart = apart;
+        way.returned.problems = problems;
+        way.told = journal.told();
+        ends = way.ends();
+        way.take(&ends.now, &ends.target);
+    }
+    way.read_back(&ends.target);
     way.finish()
 }
 
@@ -123,6 +132,13 @@ fn sweep_aloud(
             text: format!("what the run had put aside is still there: {error}"),
         });
     }
+}
+
+/// Whether a way back is worth another try at once.
+#[derive(PartialEq, Eq)]
+enum Once {
+    More,
+    Enough,
 }
 
 /// The two ends of a way back.
@@ -356,7 +372,7 @@ impl Return<'_> {
             .filter(move |step| &step.resource == id && !is_attendant(step))
     }
 
-    fn take(&mut self, now: &State, target: &State) {
+    fn take(&mut self, now: &State, target: &State) -> Once {
         let attendants = restores(&self.told);
         let planned = plan(&PlanInput {
             from: now,
@@ -371,7 +387,7 @@ impl Return<'_> {
                 self.returned
                     .problems
                     .push(format!("the way back can't be planned: {error}"));
-                return;
+                return Once::Enough;
             }
         };
         for step in &mut planned.steps {
@@ -394,9 +410,12 @@ impl Return<'_> {
             },
         );
         let changed = outcome.done.values();
-        self.returned.steps = changed
+        self.returned.steps += changed
             .filter(|done| **done == super::step::Done::Changed)
             .count();
+        let mut failed = outcome.failed.iter();
+        let refused =
+            failed.any(|(_, error)| matches!(error, TakeError::Step(StepError::Service { .. })));
         for (id, error) in &outcome.failed {
             if let Some(kind) = error.host_error() {
                 self.trouble(kind);
@@ -410,6 +429,7 @@ impl Return<'_> {
                 self.apart_with(&resource, what);
             }
         }
+        if refused { Once::More } else { Once::Enough }
     }
 
     fn step_problem(&mut self, steps: &[Step], id: &StepId, error: &TakeError) {
@@ -534,13 +554,33 @@ fn reachable(kind: &dyn Kind, id: &ResourceId, before: &Resource) -> Resource {
     }
 }
 
-/// Data that is put back: from backups of this run that say so, once.
+/// Whether a step waits for another, through whichever.
+fn waits_for(told: &Told, step: &Step, other: &StepId) -> bool {
+    let mut open: Vec<&StepId> = step.after.iter().collect();
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if id == other {
+            return true;
+        }
+        if seen.insert(id) {
+            let step = told.opened.plan.step(id);
+            open.extend(step.into_iter().flat_map(|step| &step.after));
+        }
+    }
+    false
+}
+
+/// Data that is put back: from backups of this run that say so, once, where something was begun that waited for the
+/// backup. Before that nothing of the run can have changed the data, but the app that runs on may have.
 fn restores(told: &Told) -> Vec<Attendant> {
     let taken = told.begun_steps().filter(|step| {
         let restore = step.to.as_ref().and_then(|to| to.settings.get("restore"));
         step.kind == StepKind::BACKUP
             && step.action == Action::Take
             && told.done.contains(&step.id)
+            && told
+                .begun_steps()
+                .any(|other| waits_for(told, other, &step.id))
             && restore.and_then(Value::as_text) == Some("undo")
     });
     taken

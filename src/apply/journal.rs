@@ -138,6 +138,14 @@ impl<'h> Journal<'h> {
         Ok(())
     }
 
+    /// Makes durable what was read: who wrote it may have been cut off just before.
+    ///
+    /// # Errors
+    /// When that can't be done; then nothing may be done that relies on it.
+    pub fn sync(&self) -> Result<(), JournalError> {
+        Ok(self.host.sync(&self.path)?)
+    }
+
     /// What it says by now.
     #[must_use]
     pub fn told(&self) -> Told {
@@ -177,22 +185,17 @@ fn read_position(host: &dyn ReadHost, path: &Path) -> Result<Option<Position>, J
     };
     let (json, mut end, mut check) =
         decode(&bytes, 0, [0; 8]).ok_or_else(|| unknown("none".to_owned()))?;
-    #[derive(Deserialize)]
-    #[serde(rename_all = "kebab-case")]
-    struct First {
-        opened: Format,
-    }
-    #[derive(Deserialize)]
-    struct Format {
-        format: String,
-    }
-    let first: First = serde_json::from_slice(json).map_err(|_| unknown("none".to_owned()))?;
-    if first.opened.format != FORMAT {
-        return Err(unknown(first.opened.format));
-    }
-    let Ok(Record::Opened(opened)) = serde_json::from_slice(json) else {
-        return Err(unknown(format!("a broken {FORMAT}")));
+    let opened = match serde_json::from_slice(json) {
+        Ok(Record::Opened(opened)) => opened,
+        _ => {
+            return Err(unknown(
+                format_of(json).unwrap_or_else(|| "none".to_owned()),
+            ));
+        }
     };
+    if opened.format != FORMAT {
+        return Err(unknown(opened.format));
+    }
     let mut told = Told::new(*opened);
     while let Some((json, next, next_check)) = decode(&bytes, end, check) {
         // A record that is whole and not understood was not torn: going on without it would be a guess.
@@ -207,6 +210,26 @@ fn read_position(host: &dyn ReadHost, path: &Path) -> Result<Option<Position>, J
         size: bytes.len() as u64,
         check,
     }))
+}
+
+/// What a first record that isn't understood says of itself.
+fn format_of(json: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct First {
+        opened: Format,
+    }
+    #[derive(Deserialize)]
+    struct Format {
+        format: String,
+    }
+    let first: First = serde_json::from_slice(json).ok()?;
+    let format = first.opened.format;
+    Some(if format == FORMAT {
+        format!("a broken {FORMAT}")
+    } else {
+        format
+    })
 }
 
 fn encode(

@@ -27,6 +27,8 @@ pub fn sweep(
     if told.swept {
         return Ok(());
     }
+    // What is removed now can't be put back: nobody may find the run open again.
+    journal.sync()?;
     let taking = Taking {
         way: Way::Back,
         known: &told.known(),
@@ -45,11 +47,7 @@ pub fn sweep(
         return Ok(first?);
     }
     let staging = site.places.staging(site.run);
-    first.and(
-        remove_tree(site.host, &staging)
-            .map(drop)
-            .map_err(StepError::from),
-    )?;
+    first.and(remove_durably(site.host, &staging).map_err(StepError::from))?;
     if matches!(told.settled, Some(Settled::WentBack { .. })) {
         give_up_root(site, &told).map_err(StepError::from)?;
     }
@@ -70,6 +68,13 @@ fn give_up_root(site: &Site<'_>, told: &Told) -> Result<(), HostError> {
         remove_if_empty(site.host, directory)?;
     }
     Ok(())
+}
+
+fn remove_durably(host: &dyn WriteHost, tree: &Path) -> Result<(), HostError> {
+    if remove_tree(host, tree)?.count == 0 {
+        return Ok(());
+    }
+    host.sync(tree.parent().unwrap_or(tree))
 }
 
 fn remove_if_empty(host: &dyn WriteHost, path: &Path) -> Result<(), HostError> {

@@ -186,7 +186,7 @@ pub struct Command {
 }
 
 /// How a command ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandOutput {
     /// The exit status; none when it was killed.
     pub status: Option<i32>,

@@ -5,17 +5,23 @@ use crate::step::kind::{Change, Named};
 
 use super::PlanInput;
 use super::changes::{Changed, Changes};
+use super::order::looks_only;
 use super::relations::Relations;
 
 /// Adds, for everything that has a freshness and uses what changes, the reason to renew it; and the
 /// state that its step will find: not fresh any more.
-pub(super) fn add<'a>(changes: &mut Changes<'a>, input: &PlanInput<'a>, to: &Relations<'a>) {
+pub(super) fn add<'a>(
+    changes: &mut Changes<'a>,
+    input: &PlanInput<'a>,
+    from: &Relations<'a>,
+    to: &Relations<'a>,
+) {
     for (id, (resource, kind)) in &to.resources {
         let it = Named { id, resource };
         let Some(attribute) = kind.freshness(it) else {
             continue;
         };
-        let Some(cause) = cause(changes, to, id, resource) else {
+        let Some(cause) = cause(changes, from, to, id, resource) else {
             continue;
         };
         let entry = changes.entry(id).or_insert_with(|| Changed {
@@ -68,6 +74,7 @@ pub(super) fn add<'a>(changes: &mut Changes<'a>, input: &PlanInput<'a>, to: &Rel
 /// The first step, by name, that changes something that the resource uses.
 fn cause(
     changes: &Changes<'_>,
+    from: &Relations<'_>,
     to: &Relations<'_>,
     id: &ResourceId,
     resource: &Resource,
@@ -77,10 +84,15 @@ fn cause(
     let changed = |used: &&ResourceId| changes.get(*used).is_some_and(|it| it.kind.renews());
     // What is used directly explains more than what is used through it.
     let direct = to.used_by(*kind, it).into_iter().find(|used| changed(used));
-    let used = direct.or_else(|| {
-        to.used_through(*kind, it)
-            .into_iter()
-            .find(|used| changed(used))
-    })?;
+    let through = || {
+        let mut used = to.used_through(*kind, it).into_iter();
+        used.find(|used| changed(used))
+    };
+    // What it names and what leaves: a site that a web server has read.
+    let gone = || {
+        let mut used = from.used_by(*kind, it).into_iter();
+        used.find(|used| looks_only(*kind, it) && changed(used))
+    };
+    let used = direct.or_else(through).or_else(gone)?;
     Some(StepId::of(used, ""))
 }

@@ -85,7 +85,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     let mut changes = changes::of(input, &from, &to);
     // What differs because of what differs: needs the changes, and adds to them once. Services renew
     // nothing themselves, so once is enough.
-    freshness::add(&mut changes, input, &to);
+    freshness::add(&mut changes, input, &from, &to);
     // Steps, once all reasons are known, since a kind chooses its parts by them.
     let mut steps = changes::into_steps(&changes);
     if steps.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! The rules, whatever the kinds are:
 //! 1. what makes or changes a thing comes before what uses it;
-//! 2. what stops using a thing comes before what removes it;
+//! 2. what stops using a thing comes before what removes it, and what only looks at it after that;
 //! 3. what gives up a turn comes before what takes it.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -13,7 +13,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{IntoNeighbors, NodeIndexable};
 
 use crate::model::{HostName, Plan, Resource, ResourceId, Thing};
-use crate::step::kind::Named;
+use crate::step::kind::{Kind, Named};
 
 use super::relations::Relations;
 use super::{Edges, Node, PlanError};
@@ -54,20 +54,38 @@ pub(super) fn edges(steps: &[Node<'_>], from: &Relations<'_>, to: &Relations<'_>
                 Some(resource) => to.used_through(kind, Named { id, resource }),
                 None => BTreeSet::new(),
             };
+            // What only looks at things (a web server at its sites) and goes on naming what leaves has to see that it
+            // is gone.
+            let missed = match &draft.step.to {
+                Some(resource) if looks_only(kind, Named { id, resource }) => {
+                    from.used_by(kind, Named { id, resource })
+                }
+                _ => BTreeSet::new(),
+            };
             for used in from.used_through(kind, Named { id, resource }) {
                 if still.contains(used) {
                     continue;
                 }
                 for remover in by_resource.get(used).into_iter().flatten() {
-                    if steps[*remover].step.to.is_none() {
-                        edges.insert((index, *remover));
+                    if steps[*remover].step.to.is_some() {
+                        continue;
                     }
+                    edges.insert(if missed.contains(used) {
+                        (*remover, index)
+                    } else {
+                        (index, *remover)
+                    });
                 }
             }
         }
     }
     turns(steps, &mut edges);
     edges
+}
+
+/// Whether something is renewed by what it uses, and nothing is there because of it.
+pub(super) fn looks_only(kind: &dyn Kind, it: Named<'_>) -> bool {
+    kind.freshness(it).is_some() && kind.makes(it).is_empty() && kind.occupies(it).is_empty()
 }
 
 /// Rule 3.

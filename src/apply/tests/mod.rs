@@ -2,6 +2,6 @@
 
 mod back;
 mod journal;
-mod real;
+mod laws;
 mod take;
 pub(crate) mod toy;

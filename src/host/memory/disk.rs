@@ -18,7 +18,7 @@ pub(super) struct Disk {
     /// What programs see.
     pub(super) now: Tree,
     /// What is certain to survive.
-    durable: Tree,
+    pub(super) durable: Tree,
     /// Changes that may or may not survive, oldest first.
     unsynced: Vec<Unsynced>,
 }

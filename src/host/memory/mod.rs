@@ -12,8 +12,10 @@ mod dice;
 mod disk;
 mod fault;
 mod files;
+mod listing;
 mod probe;
 mod read;
+mod recording;
 mod services;
 mod setup;
 mod snapshot;
@@ -27,7 +29,9 @@ mod write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use fault::{Fault, Primitive};
+pub use listing::Listing;
 pub use probe::Served;
+pub use recording::{Instant, Recorded};
 pub use services::Running;
 pub use snapshot::{ServiceSnapshot, Snapshot, SnapshotEntry};
 pub use tree::Tree;
@@ -39,6 +43,12 @@ use world::World;
 #[derive(Debug)]
 pub struct MemoryHost {
     world: Mutex<World>,
+}
+
+impl Clone for MemoryHost {
+    fn clone(&self) -> Self {
+        self.fork()
+    }
 }
 
 impl Default for MemoryHost {
@@ -54,10 +64,10 @@ impl MemoryHost {
         Self::of(World::new())
     }
 
-    /// A copy of the whole host, with what is unsynced, armed and running.
+    /// A copy of the whole host, with what is unsynced, armed and running, that isn't recorded.
     #[must_use]
     pub fn fork(&self) -> Self {
-        Self::of(self.world().clone())
+        Self::of(self.world().image())
     }
 
     fn of(world: World) -> Self {

@@ -316,6 +316,13 @@ impl Tree {
 
 /// What a hook or a test may ask of the tree; links are followed, as a program would.
 impl Tree {
+    /// A file's content without a copy, by a path that goes through no links.
+    #[must_use]
+    pub fn bytes(&self, path: impl AsRef<Path>) -> Option<&[u8]> {
+        let (_, content) = self.content(path.as_ref()).ok()?;
+        Some(content)
+    }
+
     /// A file's content, by a path that may go through links.
     #[must_use]
     pub fn read(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {

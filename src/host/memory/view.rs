@@ -104,4 +104,16 @@ impl<'a> View<'a> {
         let path = self.directory.join(path);
         self.world.remove_all(&path)
     }
+
+    /// Makes a file and its name durable, as a database does.
+    ///
+    /// # Errors
+    /// As a program's call would fail.
+    pub fn sync(&mut self, path: impl AsRef<Path>) -> Result<(), HostErrorKind> {
+        let path = self.path(path)?;
+        if self.world.disk.now.find(&path)?.is_some() {
+            self.world.sync(&path)?;
+        }
+        self.world.sync(path.parent().unwrap_or(Path::new("/")))
+    }
 }

@@ -11,6 +11,7 @@ use crate::model::Moment;
 use super::disk::Disk;
 use super::fault::{Extent, Fault, Primitive};
 use super::probe::{OnHttp, OnTcp, nobody_answers, nothing_listens};
+use super::recording::{Guard, Instant, Lie, Recorded};
 use super::services::{Service, default_start};
 use super::tree::Tree;
 use super::view::View;
@@ -49,6 +50,10 @@ pub(super) struct World {
     pub(super) on_http: Arc<OnHttp>,
     pub(super) on_tcp: Arc<OnTcp>,
     pub(super) watch: Option<Arc<Watch>>,
+    pub(super) guard: Option<Arc<Guard>>,
+    pub(super) lie: Option<Arc<Lie>>,
+    /// What was recorded, while it is.
+    pub(super) recorded: Option<Vec<Recorded>>,
 }
 
 impl fmt::Debug for World {
@@ -89,6 +94,9 @@ impl World {
             on_http: Arc::new(nobody_answers),
             on_tcp: Arc::new(nothing_listens),
             watch: None,
+            guard: None,
+            lie: None,
+            recorded: None,
         };
         world.furnish();
         world
@@ -117,7 +125,7 @@ impl World {
     }
 
     /// A writing primitive: counted, traced, failed where a fault is armed, and shown to the watcher.
-    pub(super) fn primitive<T>(
+    pub(super) fn primitive<T: Default>(
         &mut self,
         primitive: Primitive,
         act: impl FnOnce(&mut Self, Extent) -> Result<T, HostErrorKind>,
@@ -132,6 +140,7 @@ impl World {
             HostError::new(primitive.name.replace('_', " "), &path, kind)
         };
         self.enter().map_err(refuse)?;
+        self.record(&primitive);
         self.primitives += 1;
         self.trace.push(primitive.clone());
         let fault = match &self.fault {
@@ -147,9 +156,17 @@ impl World {
             Some(Fault::CrashMiddle) => Extent::Half,
             Some(Fault::CrashAfter) | None => Extent::Whole,
         };
-        let done = act(self, extent);
+        let lied = self.lie.as_ref().is_some_and(|lie| lie(&primitive));
+        let done = if lied {
+            Ok(T::default())
+        } else {
+            act(self, extent)
+        };
         if let Some(watch) = self.watch.clone() {
             watch(&self.disk.now, &primitive);
+        }
+        if let Some(guard) = self.guard.clone() {
+            guard(&Instant::new(self, &primitive));
         }
         if fault.is_some() {
             self.crashed = true;

@@ -17,7 +17,7 @@ use super::view::View;
 use super::world::World;
 
 impl MemoryHost {
-    fn writing<T>(
+    fn writing<T: Default>(
         &self,
         primitive: Primitive,
         act: impl FnOnce(&mut World, Extent) -> Result<T, HostErrorKind>,

@@ -183,6 +183,7 @@ fn build(
         at: host.time(),
         elapsed,
         noted: false,
+        unfinished: false,
         settings: to.settings.clone(),
         before: None,
     };

@@ -9,6 +9,8 @@ use crate::step::tail::tail;
 
 use super::settings::TaskSettings;
 
+const EXITED: &str = "exited with ";
+
 /// Runs one of a task's commands, as long as the run goes on; what it printed last is part of the error.
 pub(super) fn run(
     context: &StepContext<'_>,
@@ -36,7 +38,7 @@ pub(super) fn run(
             "took longer than {} s and was killed",
             task.timeout.as_secs_f64()
         ),
-        (Some(status), false) => format!("exited with {status}"),
+        (Some(status), false) => format!("{EXITED}{status}"),
         (None, false) if !wanted() => "was ended, since the run is".to_owned(),
         (None, false) => "was killed".to_owned(),
     };
@@ -45,6 +47,15 @@ pub(super) fn run(
         how,
         tail: tail(output.output.lines()),
     })
+}
+
+/// Whether it is known of a command that failed that it wasn't begun, or said itself that it failed; one that was
+/// killed may have done anything.
+pub(super) fn is_known(error: &StepError) -> bool {
+    match error {
+        StepError::Command { how, .. } => how.starts_with(EXITED),
+        _ => true,
+    }
 }
 
 /// Reads a file of environment variables in the quoting of systemd.exec(5), `EnvironmentFile=`, as

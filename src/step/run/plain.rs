@@ -16,6 +16,9 @@ use super::stamp::{self, Stamp, sync_parent};
 /// The setting of what was read that names the stamps before this one, newest first.
 const EARLIER: &str = "earlier";
 
+/// What is read of a task that was begun and of which nobody knows how far it came.
+const UNFINISHED: &str = "unfinished";
+
 pub(super) fn observe(
     context: &ObserveContext<'_>,
     id: &ResourceId,
@@ -29,7 +32,12 @@ pub(super) fn observe(
         .skip(1)
         .map(|stamp| stamp.stamp.as_str())
         .collect();
-    let mut resource = Resource::new().with("stamp", stamp.stamp.as_str());
+    let word = if stamp.unfinished {
+        UNFINISHED
+    } else {
+        stamp.stamp.as_str()
+    };
+    let mut resource = Resource::new().with("stamp", word);
     resource.settings = stamp.settings.clone();
     Ok(Some(resource.setting(EARLIER, earlier)))
 }
@@ -47,9 +55,15 @@ fn earlier(resource: &Resource) -> impl Iterator<Item = &str> {
     earlier.into_iter().flat_map(Value::texts)
 }
 
-/// On a way back over several stamps each one between may be found.
+/// A task that was cut off is found unfinished, and on a way back over several stamps each one between.
 pub(super) fn is_between(step: &Step, found: Option<&Resource>) -> bool {
-    let (Some(from), Some(found)) = (&step.from, found) else {
+    let Some(found) = found else {
+        return false;
+    };
+    if found.text("stamp") == Some(UNFINISHED) {
+        return true;
+    }
+    let Some(from) = &step.from else {
         return false;
     };
     step.action == Action::Undo && earlier(from).any(|stamp| Some(stamp) == found.text("stamp"))
@@ -90,22 +104,53 @@ fn forward(
 ) -> Result<(), StepError> {
     let task = TaskSettings::of(&step.resource, &to.settings);
     let began = Instant::now();
-    // Another host has done it for all: here it is only noted.
-    if step.action != Action::Note {
-        run_in_release(context, &task, &task.what, &task.run)?;
-    }
-    let stamp = Stamp {
+    let places = context.observe.places;
+    let name = &step.resource.name;
+    // What a try that was cut off has left is no stamp to go back to.
+    let found = match found {
+        Some(stamp) if stamp.unfinished => stamp.before.as_deref(),
+        found => found,
+    };
+    let mut stamp = Stamp {
         stamp: to.text("stamp").unwrap_or_default().to_owned(),
         run: context.run.clone(),
         at: context.host.time(),
-        elapsed: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        elapsed: 0,
         noted: step.action == Action::Note,
         settings: to.settings.clone(),
         before: None,
-    };
+        unfinished: true,
+    }
+    .on(found);
+    // What was only read of a stamp that is brought back.
+    stamp.settings.remove(EARLIER);
+    // Another host has done it for all: here it is only noted.
+    if step.action != Action::Note {
+        // Cut off from here on nobody knows how far the command came: then it is undone.
+        stamp::keep(context.host, places, name, &stamp)?;
+        if let Err(error) = run_in_release(context, &task, &task.what, &task.run) {
+            if command::is_known(&error) {
+                forget(context, name, found)?;
+            }
+            return Err(error);
+        }
+    }
+    stamp.unfinished = false;
+    stamp.elapsed = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(stamp::keep(context.host, places, name, &stamp)?)
+}
+
+/// Has the stamp before stand again.
+fn forget(context: &StepContext<'_>, name: &str, before: Option<&Stamp>) -> Result<(), HostError> {
     let places = context.observe.places;
-    let name = &step.resource.name;
-    Ok(stamp::keep(context.host, places, name, &stamp.on(found))?)
+    match before {
+        Some(before) => stamp::keep(context.host, places, name, before),
+        None => {
+            let path = stamp::path(places, name);
+            context.host.remove_file(&path)?;
+            sync_parent(context.host, &path)
+        }
+    }
 }
 
 /// Undoes one stamp after the other, newest first, until the wanted one stands. Only the host that
@@ -116,21 +161,25 @@ fn go_back(
     found: Stamp,
     wanted: Option<&str>,
 ) -> Result<(), StepError> {
-    let places = context.observe.places;
     let name = &step.resource.name;
     let mut top = Some(Box::new(found));
-    while let Some(stamp) = top.take_if(|stamp| Some(stamp.stamp.as_str()) != wanted) {
+    while let Some(mut stamp) = top.take_if(|stamp| Some(stamp.stamp.as_str()) != wanted) {
         if !stamp.noted {
-            undo(context, &step.resource, &stamp, wanted)?;
-        }
-        match &stamp.before {
-            Some(before) => stamp::keep(context.host, places, name, before)?,
-            None => {
-                let path = stamp::path(places, name);
-                context.host.remove_file(&path)?;
-                sync_parent(context.host, &path)?;
+            let places = context.observe.places;
+            let was = std::mem::replace(&mut stamp.unfinished, true);
+            if !was {
+                // Cut off from here on nobody knows how far the undo came: then it is done again, or the task is.
+                stamp::keep(context.host, places, name, &stamp)?;
+            }
+            if let Err(error) = undo(context, &step.resource, &stamp, wanted) {
+                if !was && command::is_known(&error) {
+                    stamp.unfinished = false;
+                    stamp::keep(context.host, places, name, &stamp)?;
+                }
+                return Err(error);
             }
         }
+        forget(context, name, stamp.before.as_deref())?;
         top = stamp.before;
     }
     Ok(())
@@ -179,8 +228,13 @@ fn run_in_release(
 ) -> Result<(), StepError> {
     let before = manifest(context, task)?;
     let ran = command::run(context, task, what, shell, &task.release);
-    let after = manifest(context, task)?;
+    let after = manifest(context, task);
     ran?;
+    let after = after.map_err(|error| StepError::Command {
+        what: what.to_owned(),
+        how: format!("was run in a release that can't be read any more: {error}"),
+        tail: String::new(),
+    })?;
     let ignore = Patterns::lenient(context.observe.ignore);
     let changes = before.compare(&after, &ignore);
     if changes.is_empty() {

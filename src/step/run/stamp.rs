@@ -29,6 +29,9 @@ pub(super) struct Stamp {
     /// Whether another host did it for all.
     #[serde(default)]
     pub noted: bool,
+    /// Whether nobody knows yet how it ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
     /// How it was run, and how it is undone. Never a secret.
     pub settings: Attributes,
     /// The stamp that stood before it.

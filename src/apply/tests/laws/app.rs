@@ -1,0 +1,363 @@
+//! One app on one host in memory, applied and taken back as a helper does it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::super::toy::owner;
+use super::declared::{Declared, ROOT, SEAL, STATE, tree};
+use crate::apply::{
+    Back, Batch, Cancel, Cause, Journal, JournalError, Opened, Record, Returned, Settled, Site,
+    Way, go_back, record, sweep::sweep, take_all,
+};
+use crate::content::Store;
+use crate::host::{CommandOutput, Manager, MemoryHost};
+use crate::model::{
+    AppName, Author, EnvironmentName, EventKind, Gates, HostName, Moment, Places, Plan, Resource,
+    ResourceId, RunId, State,
+};
+use crate::plan::states::to_be;
+use crate::plan::{Attendant, PlanInput, plan};
+use crate::step::kind::Kind;
+use crate::step::registry::registry;
+
+/// The app on one host: what the ledger would know of it.
+#[derive(Clone)]
+pub struct App {
+    pub places: Places,
+    pub kinds: &'static [&'static dyn Kind],
+    changes: BTreeMap<ResourceId, Moment>,
+    last: State,
+    runs: u32,
+}
+
+/// A run that is about to begin.
+pub struct Prospect {
+    pub plan: Plan,
+    pub before: State,
+}
+
+impl App {
+    pub fn new() -> Self {
+        Self {
+            places: Places {
+                root: ROOT.into(),
+                state: STATE.into(),
+            },
+            kinds: registry(),
+            changes: BTreeMap::new(),
+            last: State::default(),
+            runs: 0,
+        }
+    }
+
+    fn run(&self) -> RunId {
+        RunId(format!("20260101T000000Z-{:06}", self.runs))
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.places.state.join("journal")
+    }
+
+    pub fn site<T>(&self, host: &MemoryHost, act: impl FnOnce(&Site<'_>) -> T) -> T {
+        let store = Store::new(host, &self.places, &SEAL).with_workers(1);
+        let manifest = |tree: &str| store.manifest(&tree.parse().ok()?).ok()?;
+        act(&Site {
+            host,
+            kinds: self.kinds,
+            places: &self.places,
+            run: &self.run(),
+            owner: &owner(),
+            ignore: &[],
+            seal: &SEAL,
+            content: &store,
+            manifest: &manifest,
+            changes: &self.changes,
+        })
+    }
+
+    /// Makes all content known on the host, as packs do.
+    pub fn supply(&self, host: &MemoryHost, declared: &Declared) {
+        let store = Store::new(host, &self.places, &SEAL).with_workers(1);
+        store.keep_manifest(&tree(declared.version).0).unwrap();
+        store.keep(&declared.contents()).unwrap();
+    }
+
+    /// Reads some resources as they are, each by how it should be.
+    fn read(
+        &self,
+        host: &MemoryHost,
+        known: &State,
+        wanted: impl Fn(&ResourceId) -> Vec<Resource>,
+    ) -> State {
+        let known: Vec<_> = known.clone().resources.into_iter().collect();
+        let scratch = MemoryHost::new();
+        scratch.put_directory("/tmp");
+        let opened = self.opened(&Prospect {
+            plan: Plan::default(),
+            before: State::default(),
+        });
+        let journal = Journal::create(&scratch, Path::new("/tmp/journal"), opened, &owner());
+        let journal = journal.unwrap();
+        let mut state = State::default();
+        self.site(host, |site| {
+            for (id, _) in &known {
+                let mut found = None;
+                for wanted in wanted(id) {
+                    found = site
+                        .observe(&journal, &known, id, Some(&wanted))
+                        .unwrap()
+                        .resource;
+                }
+                if let Some(found) = found {
+                    state.resources.insert(id.clone(), found);
+                }
+            }
+        });
+        state
+    }
+
+    /// Everything that is wanted or was left here, as it is.
+    pub fn observe(&self, host: &MemoryHost, wanted: &State) -> State {
+        let mut known = self.last.clone();
+        known.extend(wanted.clone());
+        self.read(host, &known, |id| {
+            known.get(id).cloned().into_iter().collect()
+        })
+    }
+
+    /// The plan of a change, and how everything is before it, read as a helper reads it that begins.
+    pub fn prospect(&self, host: &MemoryHost, to: Option<&Declared>) -> Prospect {
+        let wanted = to.map(Declared::state).unwrap_or_default();
+        let from = self.observe(host, &wanted);
+        let attendants = to.map(Declared::attendants).unwrap_or_default();
+        let plan = self.difference(&from, &wanted, &attendants);
+        let mut known = self.last.clone();
+        let mut planned: BTreeMap<&ResourceId, &Resource> = BTreeMap::new();
+        for step in plan
+            .steps
+            .iter()
+            .filter(|step| !crate::apply::step::is_attendant(step))
+        {
+            if let Some(resource) = step.to.as_ref().or(step.from.as_ref()) {
+                planned.entry(&step.resource).or_insert(resource);
+            }
+        }
+        let planned_too = planned.iter();
+        known.extend(State {
+            resources: planned_too
+                .map(|(id, resource)| ((*id).clone(), (*resource).clone()))
+                .collect(),
+        });
+        let before = self.read(host, &known, |id| {
+            let (stood, planned) = (self.last.get(id), planned.get(id).copied());
+            let mut ways: Vec<Resource> = planned.or(stood).cloned().into_iter().collect();
+            if let (Some(stood), Some(planned)) = (stood, planned)
+                && stood.settings != planned.settings
+            {
+                ways.push(stood.clone());
+            }
+            ways
+        });
+        Prospect { plan, before }
+    }
+
+    pub fn difference(&self, from: &State, wanted: &State, attendants: &[Attendant]) -> Plan {
+        let to = if wanted.resources.is_empty() {
+            State::default()
+        } else {
+            to_be(wanted, from, &self.last, self.kinds).unwrap()
+        };
+        plan(&PlanInput {
+            from,
+            to: &to,
+            kinds: self.kinds,
+            attendants,
+            waves: &BTreeMap::new(),
+        })
+        .unwrap()
+    }
+
+    fn opened(&self, prospect: &Prospect) -> Opened {
+        Opened {
+            format: record::FORMAT.to_owned(),
+            run: self.run(),
+            environment: EnvironmentName::new("test").unwrap(),
+            host: HostName::new("a").unwrap(),
+            app: AppName::new("bot").unwrap(),
+            root: ROOT.into(),
+            above: Vec::new(),
+            owner: owner(),
+            ignore: Vec::new(),
+            manager: Manager::Systemd,
+            author: Author::default(),
+            command: "apply".to_owned(),
+            guard: 60_000,
+            at: "2026-01-01T00:00:00Z".to_owned(),
+            plan: prospect.plan.clone(),
+            before: prospect.before.clone(),
+            known: self.last.clone(),
+            gates: Gates::default(),
+            baseline: Vec::new(),
+        }
+    }
+
+    /// Opens the journal of a run.
+    pub fn open<'h>(
+        &self,
+        host: &'h MemoryHost,
+        prospect: &Prospect,
+    ) -> Result<Journal<'h>, JournalError> {
+        Journal::create(host, &self.journal(), self.opened(prospect), &owner())
+    }
+
+    /// Takes some steps of the plan; says what failed.
+    pub fn take(
+        &self,
+        host: &MemoryHost,
+        journal: &Journal<'_>,
+        prospect: &Prospect,
+        which: impl Fn(&str) -> bool,
+        tell: &(dyn Fn(EventKind) + Sync),
+    ) -> Result<(), String> {
+        let known = journal.told().known();
+        let steps = prospect.plan.steps.iter();
+        let outcome = self.site(host, |site| {
+            take_all(
+                site,
+                journal,
+                &Batch {
+                    steps: steps.filter(|step| which(&step.id.0)).collect(),
+                    way: Way::Forward,
+                    known: &known,
+                    workers: 1,
+                    cancel: &Cancel::new(),
+                    tell,
+                },
+            )
+        });
+        match outcome.failed.first() {
+            Some((id, error)) => Err(format!("{id}: {error}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the new state stand.
+    pub fn commit(&self, host: &MemoryHost, journal: &Journal<'_>) -> Result<(), JournalError> {
+        journal.append(&Record::Ready)?;
+        journal.append(&Record::Settled(Settled::Committed))?;
+        self.site(host, |site| {
+            // What can't be removed is removed before the next run.
+            drop(sweep(site, journal, &BTreeSet::new()));
+        });
+        Ok(())
+    }
+
+    /// Brings the host to what is declared; then nothing differs.
+    pub fn bring(self, host: &MemoryHost, to: &Declared) -> Self {
+        self.supply(host, to);
+        let prospect = self.prospect(host, Some(to));
+        let journal = self.open(host, &prospect).unwrap();
+        self.take(host, &journal, &prospect, |_| true, &|_| {})
+            .unwrap();
+        self.commit(host, &journal).unwrap();
+        let next = self.after(&journal, to);
+        drop(journal);
+        host.take_away(self.journal());
+        let wanted = to.state();
+        let now = next.observe(host, &wanted);
+        let again = next.difference(&now, &wanted, &to.attendants());
+        assert!(again.is_empty(), "{:#?}", again.steps);
+        let next = Self { last: now, ..next };
+        host.settle();
+        next
+    }
+
+    /// What the ledger knows after a run.
+    fn after(&self, journal: &Journal<'_>, to: &Declared) -> Self {
+        let mut changes = self.changes.clone();
+        changes.extend(journal.told().changes);
+        Self {
+            changes,
+            last: to.state(),
+            runs: self.runs + 1,
+            ..self.clone()
+        }
+    }
+
+    /// Settles a run as a helper does that was just started.
+    pub fn recover(
+        &self,
+        host: &MemoryHost,
+        tell: &(dyn Fn(EventKind) + Sync),
+    ) -> Result<Returned, JournalError> {
+        let Some(journal) = Journal::open(host, &self.journal())? else {
+            return Ok(Returned::default());
+        };
+        self.site(host, |site| {
+            go_back(
+                site,
+                &journal,
+                &Back {
+                    cause: Cause {
+                        reason: "the test says so".to_owned(),
+                        hold: None,
+                    },
+                    all_back: true,
+                    workers: 1,
+                    tell,
+                    judge: &|_| Vec::new(),
+                    keep: &|_, _| Ok(()),
+                },
+            )
+        })
+    }
+}
+
+/// A host whose commands are the app's: a build, and two that change its data and take that back. An undo finds its
+/// command not begun, cut off or done.
+pub fn host() -> MemoryHost {
+    let host = MemoryHost::new();
+    host.put_directory(STATE);
+    host.put_directory(format!("{STATE}/services"));
+    host.put_file(
+        "/usr/lib/systemd/system/nginx.service",
+        "[Service]\nExecStart=/usr/sbin/nginx\nExecReload=/bin/true\n[Install]\n",
+    );
+    host.put_link(
+        "/etc/systemd/system/multi-user.target.wants/nginx.service",
+        "/usr/lib/systemd/system/nginx.service",
+    );
+    host.reboot();
+    host.on_command(|command, view| {
+        let done = match command.shell.split_once(' ') {
+            None => view.write(".venv/bin/python3", b"made"),
+            Some((name, version)) => {
+                let (name, doing) = match name.strip_prefix("un") {
+                    Some(name) => (name, false),
+                    None => (name, true),
+                };
+                let path = format!("{ROOT}/shared/{name}.log");
+                let log = view.tree().read(&path).unwrap_or_default();
+                let log = String::from_utf8(log).unwrap();
+                let line = format!("{version}\n");
+                let log = match (doing, log.strip_suffix(&line)) {
+                    (true, None) => format!("{log}{line}"),
+                    (false, Some(before)) => before.to_owned(),
+                    _ => log,
+                };
+                let written = if log.is_empty() {
+                    view.remove(&path)
+                } else {
+                    view.write(&path, log.as_bytes())
+                };
+                written.and_then(|()| view.sync(&path))
+            }
+        };
+        CommandOutput {
+            status: Some(i32::from(done.is_err())),
+            output: String::new(),
+            timed_out: false,
+        }
+    });
+    host
+}
