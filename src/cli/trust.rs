@@ -150,7 +150,7 @@ fn find(session: &Session, name: &str) -> Result<Target, CommandError> {
         if let Reach::Ssh(declared) = &host.reach {
             let mut target = target(host, declared, &around.home, PATIENCE);
             // Neither of them matters for a key, but would make one host look like two.
-            (target.r#become, target.identity) = Default::default();
+            (target.r#become, target.identities) = Default::default();
             target.user = None;
             if !targets.contains(&target) {
                 targets.push(target);

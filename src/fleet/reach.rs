@@ -165,10 +165,8 @@ pub fn target(host: &Host, declared: &SshTarget, home: &Path, patience: Duration
     let mut target = Target::new(host.name.as_str(), declared.address.as_str());
     target.port = declared.port;
     target.user = declared.user.as_ref().map(ToString::to_string);
-    target.identity = declared
-        .identities
-        .first()
-        .map(|path| expand_home(path, home));
+    let identities = declared.identities.iter();
+    target.identities = identities.map(|path| expand_home(path, home)).collect();
     let known_hosts = declared.known_hosts.iter();
     target.known_hosts = known_hosts.map(|path| expand_home(path, home)).collect();
     target.pinned_keys = declared

@@ -305,12 +305,14 @@ fn merge(
 }
 
 fn build(target: &Target, settings: HostSettings, around: &Surroundings) -> Destination {
-    let identities = match &target.identity {
-        Some(path) => vec![Identity {
+    let identities = if target.identities.is_empty() {
+        identities(&settings.identity_files, around)
+    } else {
+        let named = target.identities.iter().map(|path| Identity {
             path: around.expand_home(path),
             named: true,
-        }],
-        None => identities(&settings.identity_files, around),
+        });
+        named.collect()
     };
     let known_hosts = if target.known_hosts.is_empty() {
         known_hosts(&settings, around)
@@ -343,8 +345,8 @@ fn build(target: &Target, settings: HostSettings, around: &Surroundings) -> Dest
             .filter(|file| *file != "none")
             .map(|file| around.expand_home(file))
             .collect(),
-        // A key that the declaration names is the only one meant.
-        identities_only: target.identity.is_some() || settings.identities_only.unwrap_or(false),
+        // Keys that the declaration names are the only ones meant.
+        identities_only: !target.identities.is_empty() || settings.identities_only.unwrap_or(false),
         agent_socket,
         known_hosts,
         pinned_keys: target.pinned_keys.clone(),
@@ -466,16 +468,14 @@ mod tests {
         assert!(found.identities[0].named && !found.identities_only);
         target.port = Some(22);
         target.user = Some("root".into());
-        target.identity = Some("/keys/one".into());
+        target.identities = vec!["/keys/one".into(), "/keys/two".into()];
         let found = both(config, &target).await.unwrap();
         assert_eq!((found.port, found.user.as_str()), (22, "root"));
-        assert_eq!(
-            found.identities,
-            [Identity {
-                path: "/keys/one".into(),
-                named: true
-            }]
-        );
+        let named = |path: &str| Identity {
+            path: path.into(),
+            named: true,
+        };
+        assert_eq!(found.identities, [named("/keys/one"), named("/keys/two")]);
         assert!(found.identities_only);
     }
 

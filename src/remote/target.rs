@@ -22,8 +22,8 @@ pub struct Target {
     pub address: String,
     pub port: Option<u16>,
     pub user: Option<String>,
-    /// The only key to log in with, when given.
-    pub identity: Option<PathBuf>,
+    /// The only keys to log in with, in their order, when given.
+    pub identities: Vec<PathBuf>,
     /// Files in the format of sshd(8) known_hosts; instead of the configured ones.
     pub known_hosts: Vec<PathBuf>,
     /// Host keys (`ssh-ed25519 AAAA…`); when given, no other key is accepted.
@@ -41,7 +41,7 @@ impl Target {
             address: address.into(),
             port: None,
             user: None,
-            identity: None,
+            identities: Vec::new(),
             known_hosts: Vec::new(),
             pinned_keys: Vec::new(),
             r#become: Become::No,

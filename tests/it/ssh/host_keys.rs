@@ -22,7 +22,7 @@ async fn an_unknown_server_is_believed_after_trust() {
     let server = bench.server("bot", &[&key], "");
     let around = bench.around();
     let mut target = server.target();
-    target.identity = Some(key);
+    target.identities = vec![key];
     target.known_hosts = vec![bench.path("new/known_hosts")];
     let error = refused(connect(&target, &around).await.unwrap_err());
     let HostKeyError::Unknown { key: shown, .. } = &error else {

@@ -55,7 +55,7 @@ async fn a_gate_that_forwards_nothing_and_a_server_that_is_down_behind_one() {
     ] {
         let gate = bench.server("gate", &[&key], configuration);
         let mut target = bench.target(&gate, &key);
-        target.identity = None;
+        target.identities = Vec::new();
         target.port = Some(free_port());
         target.name = "bot".to_owned();
         let config = format!(

@@ -119,7 +119,7 @@ async fn by_a_default_key() {
     let key = bench.key(".ssh/id_ed25519", "ed25519", "");
     let server = bench.server("bot", &[&key], "");
     let mut target = bench.target(&server, &key);
-    target.identity = None;
+    target.identities = Vec::new();
     let mut around = bench.around();
     // The ssh program takes the home directory from the user database, not from us.
     around.ssh_program = None;
@@ -141,7 +141,7 @@ async fn by_the_agent_whose_keys_are_of_each_kind() {
         // Named by its public half, which is all that is left beside the agent…
         gets_in(&target, &around).await;
         // …and not named at all.
-        target.identity = None;
+        target.identities = Vec::new();
         gets_in(&target, &around).await;
         drop(agent);
         std::fs::remove_file(around.agent_socket.unwrap()).ok();
@@ -242,7 +242,7 @@ async fn all_that_was_tried_is_told() {
     let config = config.replace("DIR", text(bench.directory.path()));
     bench.write(".ssh/config", &config);
     let mut target = bench.target(&server, &wrong);
-    target.identity = None;
+    target.identities = Vec::new();
     let message = refusal(&bench, &target, &around).await;
     let port = server.port.to_string();
     let prints = [&wrong, &other].map(|key| {
@@ -287,7 +287,7 @@ async fn a_server_without_key_login_and_one_that_hangs_up_are_told_apart() {
     let mut around = bench.around();
     around.agent_socket = Some(agent.socket.clone());
     let mut target = bench.target(&strict, &right);
-    target.identity = None;
+    target.identities = Vec::new();
     let message = refusal(&bench, &target, &around).await;
     assert!(
         message.contains("Too many authentication failures"),

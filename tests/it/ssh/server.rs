@@ -62,7 +62,7 @@ impl Bench {
     /// A target that knows the server, and logs in with a key.
     pub fn target(&self, server: &Server, key: &Path) -> Target {
         let mut target = server.target();
-        target.identity = Some(key.to_owned());
+        target.identities = vec![key.to_owned()];
         target.known_hosts = vec![self.write("known_hosts", &server.known_line())];
         target
     }
