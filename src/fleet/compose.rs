@@ -227,6 +227,13 @@ impl Making<'_> {
                 parent,
                 marks: marked,
             } => {
+                // What is put right and is not healthy even so, nobody should try again and again. Going
+                // back is never held up, so a verdict on that holds nothing.
+                let heals = current.is_some_and(|current| current.number == target.number);
+                holdable = target.declared.filter(|_| heals).map(|declared| Holdable {
+                    declared,
+                    release: target.release.clone().unwrap_or_default(),
+                });
                 generation.release = target.release.clone();
                 generation.version = target.version.clone();
                 generation.content = target.content;

@@ -171,7 +171,8 @@ impl Conduct {
         let one = BTreeSet::from([member.clone()]);
         let generation = Generation {
             at: self.events.now(),
-            verified: self.failed_here(&one).is_empty(),
+            // Where gates weren't read, as with `rollback --force`, nothing says that it is healthy.
+            verified: self.failed_here(&one).is_empty() && part.gates == part.generation.gates,
             ..part.generation.clone()
         };
         let mut marks = part.marks.clone();
