@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::config::discover::find_project;
 use crate::config::{App, Environment, Secrets, SourceOrigin, SystemSecrets, VersionSource, load};
 use crate::content::build::{Build, build};
-use crate::content::{SourceTree, read_git, read_source};
+use crate::content::{SourceTree, check_out, read_git, read_source};
 use crate::model::AppName;
 use crate::model::names::{TreePath, Version};
 use crate::step::desired::entry_path;
@@ -18,6 +18,7 @@ use super::exit::Exit;
 use super::surroundings::Surroundings;
 
 /// The project that the working directory is in, and one environment of it.
+#[derive(Clone)]
 pub struct Project {
     /// The directory that holds `environments/`.
     pub directory: PathBuf,
@@ -127,7 +128,7 @@ impl Project {
             None => (SourceTree::default(), None),
             Some(source) => match &source.origin {
                 SourceOrigin::Directory(directory) => {
-                    self.build(around, app, directory)?;
+                    self.build(around, app, directory, asked)?;
                     let tree = read_source(directory, &source.exclude).map_err(declaration)?;
                     (tree, around.commit_of(directory))
                 }
@@ -135,8 +136,17 @@ impl Project {
                     repository,
                     reference,
                 } => {
-                    let tree =
-                        read_git(repository, reference, &source.exclude).map_err(declaration)?;
+                    let tree = if app.build.is_some() {
+                        let cache = self.state(around).join("cache");
+                        let name = format!("{}.{}", self.environment.name, app.name);
+                        let directory =
+                            check_out(repository, reference, &cache, &name).map_err(declaration)?;
+                        self.build(around, app, &directory, asked)?;
+                        read_source(&directory, &source.exclude)
+                    } else {
+                        read_git(repository, reference, &source.exclude)
+                    };
+                    let tree = tree.map_err(declaration)?;
                     (tree, around.commit_named(repository, reference))
                 }
             },
@@ -154,6 +164,7 @@ impl Project {
         around: &Surroundings,
         app: &App,
         directory: &Path,
+        asked: Option<&str>,
     ) -> Result<(), CommandError> {
         let Some(declared) = &app.build else {
             return Ok(());
@@ -164,7 +175,11 @@ impl Project {
             self.environment.name.clone(),
             self.environment.variables.clone(),
         );
-        let env = scope.for_app(app.name.clone()).command_environment();
+        let mut scope = scope.for_app(app.name.clone());
+        if let Some(version) = version_before(app, directory, asked) {
+            scope = scope.with_version(version);
+        }
+        let env = scope.command_environment();
         let run = &declared.run;
         let wanted = Build {
             run,
@@ -180,6 +195,23 @@ impl Project {
             )
         })?;
         Ok(())
+    }
+}
+
+/// The version as far as it is known before a build; one that the build itself writes isn't.
+fn version_before(app: &App, directory: &Path, asked: Option<&str>) -> Option<String> {
+    match &app.version {
+        Some(VersionSource::Stated(version)) => Some(version.to_string()),
+        Some(VersionSource::File(path)) => {
+            let path: &Path = path.as_ref();
+            let mut made = app.build.iter().flat_map(|build| &build.outputs);
+            if made.any(|output| path.starts_with(output)) {
+                return None;
+            }
+            let text = std::fs::read_to_string(directory.join(path)).ok()?;
+            Some(text.trim().to_owned())
+        }
+        None => asked.map(|asked| asked.strip_prefix('v').unwrap_or(asked).to_owned()),
     }
 }
 

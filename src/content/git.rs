@@ -4,8 +4,12 @@
 //! keeps elsewhere (LFS) is therefore deployed as the pointer that the commit has.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::Permissions;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use super::hashing::HashingReader;
@@ -23,7 +27,39 @@ pub fn read_git(
     exclude: &[String],
 ) -> Result<SourceTree, SourceError> {
     let mut problems = Vec::new();
-    let tree = read(repository, reference, exclude, &mut problems);
+    let tree = read(repository, reference, Some(exclude), &mut problems);
+    whole(repository, tree, problems)
+}
+
+/// Writes the whole tree of a commit below `cache`, what `.roseyignore` leaves out included, for a
+/// build that runs in it: it stays there, with what the build made, until another commit is wanted.
+///
+/// # Errors
+/// Everything that is wrong with it, at once; or when it can't be written.
+pub fn check_out(
+    repository: &Path,
+    reference: &str,
+    cache: &Path,
+    name: &str,
+) -> Result<PathBuf, SourceError> {
+    let mut problems = Vec::new();
+    let tree = read(repository, reference, None, &mut problems);
+    let tree = whole(repository, tree, problems)?;
+    let written = write(&tree, cache, name);
+    written.map_err(|(path, cause)| SourceError {
+        source_name: repository.to_owned(),
+        problems: vec![SourceProblem::Git {
+            doing: "checkout".to_owned(),
+            words: format!("{} can't be written: {cause}", path.display()),
+        }],
+    })
+}
+
+fn whole(
+    repository: &Path,
+    tree: Result<SourceTree, SourceProblem>,
+    mut problems: Vec<SourceProblem>,
+) -> Result<SourceTree, SourceError> {
     match tree {
         Ok(tree) if problems.is_empty() => Ok(tree),
         other => {
@@ -43,10 +79,51 @@ struct Listed {
     path: EntryPath,
 }
 
+/// Writes a tree to a directory of its own, known by its content; whatever else was checked out by that
+/// name goes.
+fn write(tree: &SourceTree, cache: &Path, name: &str) -> Result<PathBuf, (PathBuf, io::Error)> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| (path, cause)
+    };
+    let prefix = format!("checkout-{name}@");
+    let directory = cache.join(format!("{prefix}{}", tree.manifest.digest().short()));
+    if directory.is_dir() {
+        return Ok(directory);
+    }
+    std::fs::create_dir_all(cache).map_err(at(cache))?;
+    for entry in std::fs::read_dir(cache).map_err(at(cache))?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            std::fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?;
+        }
+    }
+    let mut staged = directory.clone().into_os_string();
+    staged.push(".new");
+    let staged = PathBuf::from(staged);
+    std::fs::create_dir(&staged).map_err(at(&staged))?;
+    // A directory comes before what it holds: the manifest is sorted.
+    for (entry_path, entry) in &tree.manifest.entries {
+        let path = staged.join(OsStr::from_bytes(entry_path.as_bytes()));
+        let written = match entry {
+            ManifestEntry::Directory { .. } => std::fs::create_dir(&path),
+            ManifestEntry::Link { target } => symlink(OsStr::from_bytes(&target.0), &path),
+            ManifestEntry::File { mode, .. } => tree
+                .read(entry_path)
+                .map_err(io::Error::other)
+                .and_then(|bytes| std::fs::write(&path, bytes.unwrap_or_default()))
+                .and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(*mode))),
+        };
+        written.map_err(at(&path))?;
+    }
+    std::fs::rename(&staged, &directory).map_err(at(&directory))?;
+    Ok(directory)
+}
+
+/// `exclude`: none for everything that the commit has.
 fn read(
     repository: &Path,
     reference: &str,
-    exclude: &[String],
+    exclude: Option<&[String]>,
     problems: &mut Vec<SourceProblem>,
 ) -> Result<SourceTree, SourceProblem> {
     if !repository.is_dir() {
@@ -62,11 +139,15 @@ fn read(
     let ignore_file = listed.iter().find(|listed| {
         listed.path.as_bytes() == b".roseyignore" && listed.mode & 0o170_000 == FILE
     });
-    let ignore_file = match ignore_file {
+    let ignore_file = match ignore_file.filter(|_| exclude.is_some()) {
         Some(listed) => Some(blob(repository, &listed.object)?),
         None => None,
     };
-    let patterns = patterns(exclude, ignore_file.as_deref(), problems);
+    let patterns = patterns(
+        exclude.unwrap_or_default(),
+        ignore_file.as_deref(),
+        problems,
+    );
     let mut manifest = Manifest::default();
     let mut contents = Vec::new();
     let mut left_out = BTreeSet::new();
@@ -348,6 +429,36 @@ mod tests {
         let mut other = PackWriter::new(Vec::new()).unwrap();
         checkout.pack(&wanted, &mut other).unwrap();
         assert_eq!(pack.finish().unwrap(), other.finish().unwrap());
+    }
+
+    #[test]
+    fn a_build_gets_all_that_the_commit_has() {
+        let repository = repository();
+        let at = repository.path();
+        let cache = tempfile::tempdir().unwrap();
+        let first = check_out(at, "v1", cache.path(), "bot").unwrap();
+        assert!(
+            first.join("skip.pyc").is_file(),
+            "although it is left out of the content"
+        );
+        assert_eq!(fs::read(first.join("link")).unwrap().len(), 300_000);
+        fs::remove_file(at.join(".roseyignore")).unwrap();
+        run(at, &["checkout", "-q", "-f", "v1"]);
+        let checkout = read_source(at, &[".git".to_owned()]).unwrap();
+        assert_eq!(
+            read_source(&first, &[]).unwrap().manifest,
+            checkout.manifest
+        );
+        // What a build made stays for the same commit, and goes with it.
+        fs::write(first.join("made"), "").unwrap();
+        assert_eq!(check_out(at, "v1", cache.path(), "bot").unwrap(), first);
+        assert!(first.join("made").exists());
+        fs::write(at.join("more"), "").unwrap();
+        run(at, &["add", "."]);
+        run(at, &["commit", "-q", "-m", "two"]);
+        let second = check_out(at, "HEAD", cache.path(), "bot").unwrap();
+        assert!(second.join("more").is_file() && !second.join("made").exists());
+        assert!(!first.exists());
     }
 
     #[test]
