@@ -168,6 +168,10 @@ fn take_aloud(
         kind: step.kind.clone(),
         action: step.action,
         resource: step.resource.name.clone(),
+        within: site
+            .kind(&step.resource)
+            .ok()
+            .and_then(|kind| kind.within(step)),
     });
     let begin = Instant::now();
     let taking = Taking {
@@ -182,6 +186,8 @@ fn take_aloud(
             host: host.clone(),
             app: app.clone(),
             step: step.id.clone(),
+            action: Some(step.action),
+            back: batch.way == Way::Back,
             changed: *done == Done::Changed,
             elapsed,
         },

@@ -582,6 +582,7 @@ impl FakeHost {
                 kind: StepKind::SYNC,
                 action: Action::Create,
                 resource: step.0.clone(),
+                within: None,
             });
             let failed = self.faults.iter().find_map(|fault| match fault {
                 Fault::Step { name, verdict } if step.0.ends_with(name) => Some(*verdict),
@@ -601,6 +602,8 @@ impl FakeHost {
                 host: name.clone(),
                 app: app.clone(),
                 step: step.clone(),
+                action: Some(Action::Create),
+                back: false,
                 changed: true,
                 elapsed: 1,
             });

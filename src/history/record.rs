@@ -98,6 +98,7 @@ fn take(
             kind,
             action,
             resource,
+            ..
         } => {
             connection
                 .prepare_cached(

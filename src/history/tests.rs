@@ -54,6 +54,7 @@ fn begun(step: &str) -> EventKind {
         kind: StepKind::LINK,
         action: Action::Update,
         resource: "link /opt/bot/current".to_owned(),
+        within: None,
     }
 }
 
@@ -62,6 +63,8 @@ fn failed_run(run: &str) -> Vec<EventKind> {
         host: host(),
         app: app(),
         step: StepId(step.to_owned()),
+        action: Some(Action::Update),
+        back: false,
         changed: true,
         elapsed: 12,
     };

@@ -81,6 +81,9 @@ pub enum EventKind {
         action: Action,
         /// To what.
         resource: String,
+        /// How long it may wait for what it waits for, in milliseconds, where it says so itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        within: Option<u64>,
     },
     /// A step is done, and what it says was read back.
     StepDone {
@@ -90,6 +93,12 @@ pub enum EventKind {
         app: AppName,
         /// The step.
         step: StepId,
+        /// What it did; none in what an earlier rosey recorded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        action: Option<Action>,
+        /// Whether it was taken on the way back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        back: bool,
         /// Whether anything had to be done.
         changed: bool,
         /// Milliseconds.

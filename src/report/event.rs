@@ -1,8 +1,8 @@
 //! An event in one line, for people.
 
-use crate::model::{EventKind, Verdict, Wave};
+use crate::model::{Action, EventKind, Verdict, Wave};
 
-use super::text::{bytes, count, duration, steps};
+use super::text::{bytes, count, duration, steps, thing_of};
 
 /// What happened, in one line; a failure may take several.
 #[must_use]
@@ -52,27 +52,40 @@ pub fn message(event: &EventKind) -> String {
         EventKind::StepStarted {
             host,
             action,
-            resource,
+            step,
+            within,
             ..
-        } => format!("{host}: {action} {resource}"),
+        } => {
+            let what = thing_of(&step.0);
+            match within {
+                Some(within) => format!(
+                    "{host}: waiting for the {what} (within {})",
+                    duration(*within)
+                ),
+                None => format!("{host}: {action} {what}"),
+            }
+        }
         EventKind::StepDone {
             host,
             step,
+            action,
+            back,
             changed,
             elapsed,
             ..
         } => {
-            let what = part_of_id(&step.0);
+            let what = thing_of(&step.0);
             if *changed {
-                format!("{host}: {what} done in {}", duration(*elapsed))
+                let done = action.map_or("done", |action| done(action, *back));
+                format!("{host}: {what} {done} in {}", duration(*elapsed))
             } else {
-                format!("{host}: {what} was done already")
+                format!("{host}: {what} was so already")
             }
         }
         EventKind::StepFailed {
             host, step, error, ..
         } => {
-            format!("{host}: {} failed: {error}", part_of_id(&step.0))
+            format!("{host}: {} failed: {error}", thing_of(&step.0))
         }
         EventKind::GateRead {
             host,
@@ -134,8 +147,60 @@ pub fn message(event: &EventKind) -> String {
     }
 }
 
-/// `link:/opt/x/current` of `host/app/link:/opt/x/current`, with a space for the colon.
-fn part_of_id(id: &str) -> String {
-    let resource = id.splitn(3, '/').nth(2).unwrap_or(id);
-    resource.replacen(':', " ", 1)
+/// What a step has done, in one word or two; on the way back, what was there before is put back.
+fn done(action: Action, back: bool) -> &'static str {
+    match action {
+        Action::Create | Action::Update if back => "put back",
+        Action::Create => "created",
+        Action::Update => "updated",
+        Action::Remove => "removed",
+        Action::Run => "ran",
+        Action::Undo => "undone",
+        Action::Note => "noted as run",
+        Action::Start => "started",
+        Action::Restart => "restarted",
+        Action::Reload => "reloaded",
+        Action::Stop => "stopped",
+        Action::Enable => "enabled",
+        Action::Disable => "disabled",
+        Action::Take => "taken",
+        Action::Restore => "restored",
+        Action::Check => "passed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{HostName, StepId};
+
+    fn told(step: &str, action: Action, back: bool) -> String {
+        message(&EventKind::StepDone {
+            host: HostName::new("a").unwrap(),
+            app: crate::model::AppName::new("bot").unwrap(),
+            step: StepId(step.to_owned()),
+            action: Some(action),
+            back,
+            changed: true,
+            elapsed: 120,
+        })
+    }
+
+    #[test]
+    fn a_step_says_what_it_did_and_which_way() {
+        let lines = [
+            told("a/bot/link:/opt/bot/current", Action::Update, false),
+            told("a/bot/link:/opt/bot/current", Action::Update, true),
+            told("a/bot/release:/opt/bot/releases/2", Action::Remove, true),
+            told("a/bot/gates:bot#check", Action::Check, false),
+            told("a/bot/backup:bot#take", Action::Take, false),
+        ];
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        a: link /opt/bot/current updated in 0.1 s
+        a: link /opt/bot/current put back in 0.1 s
+        a: release /opt/bot/releases/2 removed in 0.1 s
+        a: gates of bot passed in 0.1 s
+        a: backup of bot taken in 0.1 s
+        ");
+    }
 }

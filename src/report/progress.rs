@@ -120,6 +120,10 @@ fn weight(event: &EventKind) -> Volume {
     match event {
         EventKind::StepFailed { .. } | EventKind::GoingBack { .. } => Volume::Quiet,
         EventKind::WentBack { .. } => Volume::Quiet,
+        // Where something is waited for, silence would look like standing still.
+        EventKind::StepStarted {
+            within: Some(_), ..
+        } => Volume::Usual,
         EventKind::StepDone { changed: false, .. }
         | EventKind::StepStarted { .. }
         | EventKind::Transfer { done: false, .. } => Volume::Verbose,

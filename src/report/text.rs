@@ -1,4 +1,8 @@
-//! Quantities in words.
+//! Quantities and things in words.
+
+use crate::model::ResourceKind;
+use crate::step::backup::desire::BACKUP;
+use crate::step::verify::desire::GATES;
 
 /// `1 step`, `3 steps`.
 #[must_use]
@@ -11,6 +15,38 @@ pub fn steps(number: usize) -> String {
 pub fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
+}
+
+/// A resource as people call it: `link /opt/x/current`, `gates of bot`.
+#[must_use]
+pub fn thing(kind: &ResourceKind, name: &str) -> String {
+    // What accompanies the changes of an app is known by the app's name.
+    if [GATES, BACKUP].contains(kind) {
+        format!("{kind} of {name}")
+    } else {
+        format!("{kind} {name}")
+    }
+}
+
+/// The resource of a step, by the step's name: `host/app/link:/opt/x/current`.
+#[must_use]
+pub fn thing_of(step: &str) -> String {
+    let resource = step.splitn(3, '/').nth(2).unwrap_or(step);
+    let Some((kind, name)) = resource.split_once(':') else {
+        return resource.to_owned();
+    };
+    let (name, part) = name.rsplit_once('#').unwrap_or((name, ""));
+    for attendant in [GATES, BACKUP] {
+        if attendant.as_str() == kind {
+            return thing(&attendant, name);
+        }
+    }
+    // A part is one of the program's own words; anything else belongs to the name.
+    match part {
+        "" => format!("{kind} {name}"),
+        "stop" | "start" => format!("{kind} {name}"),
+        part => format!("{kind} {name}#{part}"),
+    }
 }
 
 /// Milliseconds as people say them: `0.4 s`, `12 s`, `3 min 05 s`.

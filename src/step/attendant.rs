@@ -53,6 +53,11 @@ pub trait Act: Send + Sync {
     /// Wants what its word declares.
     fn desire(&self, declaration: &Declaration, desired: &mut Desired<'_>);
 
+    /// How long it may wait for what it waits for, in milliseconds, where it says so itself.
+    fn within(&self, _step: &Step) -> Option<u64> {
+        None
+    }
+
     /// Acts. Called twice, or after being cut off anywhere, it ends the same.
     ///
     /// # Errors
@@ -111,6 +116,10 @@ impl<A: Act> Kind for Attending<A> {
         _wanted: Option<&Resource>,
     ) -> Result<Observed, HostError> {
         Ok(Observed::default())
+    }
+
+    fn within(&self, step: &Step) -> Option<u64> {
+        self.0.within(step)
     }
 
     fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {

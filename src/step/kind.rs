@@ -259,6 +259,11 @@ pub trait Kind: Send + Sync {
         wanted: Option<&Resource>,
     ) -> Result<Observed, HostError>;
 
+    /// How long the step may wait for what it waits for, in milliseconds, where it says so itself.
+    fn within(&self, _step: &Step) -> Option<u64> {
+        None
+    }
+
     /// Whether a state found is one that this step, once begun, may leave behind.
     fn is_between(&self, _step: &Step, _found: Option<&Resource>) -> bool {
         false

@@ -75,7 +75,7 @@ impl ReadHost for LocalHost {
             Manager::Systemd => systemd::log(&unit.name, lines, since),
             Manager::Process { directory } => {
                 process::Service::new(Path::new(directory), &unit.name)
-                    .map_or_else(|_| Vec::new(), |service| service.log(lines))
+                    .map_or_else(|_| Vec::new(), |service| service.log(lines, since))
             }
         }
     }

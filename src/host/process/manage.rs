@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use crate::host::clock;
 use crate::host::ending;
 use crate::host::port::{Activity, HostErrorKind, ServiceAct, ServiceStatus};
+use crate::model::Moment;
 
 use super::record::{self, Record};
 use super::unit::Definition;
@@ -96,12 +97,17 @@ impl Service {
         Ok(status)
     }
 
-    /// The last lines that it printed, oldest first.
-    pub(in crate::host) fn log(&self, lines: usize) -> Vec<String> {
+    /// The last lines that it printed, oldest first; where it was started since a moment, only those
+    /// of that start.
+    pub(in crate::host) fn log(&self, lines: usize, since: Option<&Moment>) -> Vec<String> {
+        let record = Record::read(self).ok().flatten();
+        let begun = record
+            .filter(|record| since.is_some_and(|since| !since.is_after(&record.started)))
+            .map_or(0, |record| record.log);
         let tail = || -> std::io::Result<Vec<u8>> {
             let mut file = fs::File::open(self.beside("log"))?;
             let size = file.metadata()?.len();
-            file.seek(SeekFrom::Start(size.saturating_sub(LOG)))?;
+            file.seek(SeekFrom::Start(size.saturating_sub(LOG).max(begun)))?;
             let mut tail = Vec::new();
             file.take(LOG).read_to_end(&mut tail)?;
             Ok(tail)

@@ -22,6 +22,9 @@ pub(super) struct Record {
     pub(super) ticks: u64,
     /// Just before it was started.
     pub(super) started: Moment,
+    /// Where in the log it begins.
+    #[serde(default)]
+    pub(super) log: u64,
 }
 
 impl Record {

@@ -19,6 +19,8 @@ use super::{Identify, MARK, Main, Service, exits};
 pub(super) struct Prepared {
     command: Command,
     program: PathBuf,
+    /// Where in the log it will begin.
+    log: u64,
 }
 
 impl Service {
@@ -32,6 +34,8 @@ impl Service {
                 process: process.id,
                 ticks: process.started,
                 started: clock::moment_of_ticks(process.started),
+                // Where it began isn't known any more.
+                log: 0,
             }
             .write(self),
             None => {
@@ -75,6 +79,7 @@ impl Service {
             .create(true)
             .mode(0o600)
             .open(self.beside("log"))?;
+        let begun = log.metadata()?.len();
         let mut command = identity.command(&program);
         command
             .args(&words[1..])
@@ -83,7 +88,11 @@ impl Service {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        Ok(Prepared { command, program })
+        Ok(Prepared {
+            command,
+            program,
+            log: begun,
+        })
     }
 
     /// Starts it. Returns when its program runs.
@@ -91,6 +100,7 @@ impl Service {
         let Prepared {
             mut command,
             program,
+            log,
         } = prepared;
         let started = clock::moment();
         // Errors of exec in the child are told here; see std::process::Command::spawn.
@@ -106,6 +116,7 @@ impl Service {
             process: id,
             ticks: process.started,
             started,
+            log,
         }
         .write(self)
     }

@@ -241,6 +241,7 @@ fn another_process_under_a_remembered_number_is_left_alone() {
             boot: boot.to_owned(),
             monotonic: 1,
         },
+        log: 0,
     };
     let boot = app.host.moment().boot;
     for (record, words) in [

@@ -4,16 +4,21 @@
 
 use crate::config::{Declaration, Word};
 use crate::host::{HostError, HostErrorKind, WriteHost};
-use crate::model::{GateKind, GateResult, Gates, ResourceKind, Step, StepKind, Value, Verdict};
+use crate::model::{
+    Gate, GateKind, GateResult, Gates, ResourceKind, Step, StepKind, Value, Verdict,
+};
 use crate::step::attendant::Act;
 use crate::step::desired::Desired;
 use crate::step::kind::{StepContext, StepError};
-use crate::step::tail::{LINES, tail};
+use crate::step::tail::tail;
 
 use super::pace::RealPace;
 use super::process::unit;
 use super::settle::{Settling, settle};
 use super::{declare, desire};
+
+/// How many lines of a log are looked at for some that tell something.
+const LOOKED_AT: usize = 1000;
 
 /// The gates of apps.
 pub struct GatesKind;
@@ -25,6 +30,10 @@ impl Act for GatesKind {
 
     fn desire(&self, declaration: &Declaration, desired: &mut Desired<'_>) {
         desire::desire(declaration, desired);
+    }
+
+    fn within(&self, step: &Step) -> Option<u64> {
+        gates(step).ok().map(|gates| gates.within)
     }
 
     fn act(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
@@ -84,6 +93,25 @@ fn in_words(results: &[GateResult]) -> String {
     lines.join("\n")
 }
 
+/// A log without the lines that an app writes because its health is asked for: they tell nothing, and
+/// are so many that what does is lost among them.
+fn without_looks<'a>(lines: &'a [String], gates: &'a Gates) -> impl Iterator<Item = &'a str> {
+    let request = |gate: &Gate| match &gate.kind {
+        GateKind::Http(http) => {
+            let (_, rest) = http.url.split_once("://")?;
+            let path = rest.find('/').map_or("/", |at| &rest[at..]);
+            Some(format!("GET {path} "))
+        }
+        _ => None,
+    };
+    let requests: Vec<String> = gates.gates.iter().filter_map(request).collect();
+    let is_look = move |line: &str| requests.iter().any(|request| line.contains(request));
+    lines
+        .iter()
+        .map(String::as_str)
+        .filter(move |line| !is_look(line))
+}
+
 /// The last lines of the logs of the services whose gates failed; where none did, of all that have
 /// gates: what another gate found wrong is most likely told there.
 fn logs(host: &dyn WriteHost, gates: &Gates, results: &[GateResult]) -> String {
@@ -108,8 +136,10 @@ fn logs(host: &dyn WriteHost, gates: &Gates, results: &[GateResult]) -> String {
         .iter()
         .filter(|(_, failed)| *failed || !any)
         .map(|(unit, _)| {
-            let lines = host.service_log(unit, LINES, None);
-            let tail = tail(lines.iter().map(String::as_str));
+            // What an earlier start of it had to say is no news.
+            let since = host.service(unit).ok().and_then(|status| status.started);
+            let lines = host.service_log(unit, LOOKED_AT, since.as_ref());
+            let tail = tail(without_looks(&lines, gates));
             if tail.is_empty() {
                 return tail;
             }
