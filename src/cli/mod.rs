@@ -30,6 +30,7 @@ mod release_hold;
 mod recording;
 mod remove;
 mod restating;
+mod renewal;
 mod restoring;
 mod rollback;
 mod settling;

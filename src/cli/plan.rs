@@ -15,6 +15,7 @@ use super::deployment::{Declaration, Deployment};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::renewal::renewed;
 use super::restating::Restatement;
 use super::surroundings::Surroundings;
 use super::{Session, conducting};
@@ -99,6 +100,8 @@ pub(super) async fn plan(
     let mut prospect = deployment
         .prospect(&declaration.survey, wanted, true)
         .await?;
+    let renewed = renewed(&deployment, &declaration, &prospect).await?;
+    prospect.changes.extend(renewed);
     prospect
         .findings
         .extend(deployment.notes(&declaration.survey));

@@ -219,7 +219,7 @@ fn agree(
             let version = target
                 .version
                 .clone()
-                .unwrap_or_else(|| "what was there before".to_owned());
+                .unwrap_or_else(|| "as before the first apply".to_owned());
             Some((member.app.to_string(), version))
         }
         _ => None,

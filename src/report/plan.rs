@@ -8,7 +8,7 @@ use crate::model::{
     Action, Finding, FindingClass, HostName, Label, Plan, Reason, ResourceId, Step, StepKind, Wave,
 };
 
-use super::text::{count, steps};
+use super::text::{count, steps, thing, thing_of};
 
 /// A plan with all that is shown beside it.
 pub struct PlanView<'a> {
@@ -22,7 +22,7 @@ pub struct PlanView<'a> {
     pub undo: &'a Plan,
     /// What was found beside the differences.
     pub findings: &'a [Finding],
-    /// Files inside resources that differ.
+    /// Files inside resources that differ; of a new release, from the one that stands.
     pub changes: &'a BTreeMap<ResourceId, Vec<PathChange>>,
     /// Whether the way back is shown step by step.
     pub show_undo: bool,
@@ -30,6 +30,9 @@ pub struct PlanView<'a> {
 
 /// How many paths of a resource are named before the rest is counted.
 const PATHS_SHOWN: usize = 12;
+
+/// The same for what is only new, against what stands.
+const NEW_PATHS_SHOWN: usize = 5;
 
 /// The whole plan as text; ends with a line break.
 #[must_use]
@@ -140,23 +143,37 @@ fn line(text: &mut String, step: &Step, paths: &[PathChange]) {
         Label::Compensable => "  (compensable)",
         Label::Irreversible => "  (IRREVERSIBLE)",
     };
-    let what = format!("{} {}", step.resource.kind, step.resource.name);
+    let what = thing(&step.resource.kind, &step.resource.name);
     let _ = writeln!(text, "    {:<8} {what}{label}", step.action.as_str());
+    // What a kind reads beside what is declared (the owner of a link) has no old value on the way to
+    // what was read: that is no reason by itself.
+    let is_read = |reason: &Reason| reason.old.is_none() && reason.because.is_none();
+    let all_read = step.reasons.iter().all(is_read);
+    let changes = step.from.is_some() && step.to.is_some();
     for reason in step
         .reasons
         .iter()
-        .filter(|_| step.from.is_some() && step.to.is_some())
+        .filter(|reason| changes && (all_read || !is_read(reason)))
     {
         let _ = writeln!(text, "             {}", reason_text(reason));
     }
     // What differs of the resource itself is said by the reasons.
     let inside = |path: &&PathChange| path.path != step.resource.name;
     let paths: Vec<_> = paths.iter().filter(inside).collect();
-    for path in paths.iter().take(PATHS_SHOWN) {
-        let _ = writeln!(text, "             {}", path_text(path));
+    let shown = match step.from {
+        // Not wrong, but new: a few are enough to know what it is about.
+        None => NEW_PATHS_SHOWN,
+        Some(_) => PATHS_SHOWN,
+    };
+    for path in paths.iter().take(shown) {
+        let path = match step.from {
+            None => new_path_text(path),
+            Some(_) => path_text(path),
+        };
+        let _ = writeln!(text, "             {path}");
     }
-    if paths.len() > PATHS_SHOWN {
-        let _ = writeln!(text, "             and {} more", paths.len() - PATHS_SHOWN);
+    if paths.len() > shown {
+        let _ = writeln!(text, "             and {} more", paths.len() - shown);
     }
 }
 
@@ -167,10 +184,7 @@ pub(super) fn reason_text(reason: &Reason) -> String {
         None => "absent".to_owned(),
     };
     match &reason.because {
-        Some(cause) => format!(
-            "because of {}",
-            cause.0.split_once('/').map_or(&*cause.0, |it| it.1)
-        ),
+        Some(cause) => format!("because of {}", thing_of(&cause.0)),
         None => format!(
             "{}: {} → {}",
             reason.attribute,
@@ -205,6 +219,21 @@ pub(super) fn path_text(path: &PathChange) -> String {
         let _ = write!(text, ", by {owner} at {at}");
     }
     text
+}
+
+/// How a path of a new release is against the one that stands.
+fn new_path_text(path: &PathChange) -> String {
+    let word = match path.change {
+        crate::content::PathChangeKind::Modified => "changed",
+        crate::content::PathChangeKind::Missing => "added",
+        crate::content::PathChangeKind::Extra => "left out",
+    };
+    match path.change {
+        crate::content::PathChangeKind::Modified if path.detail != "content" => {
+            format!("{word} {} ({})", path.path, path.detail)
+        }
+        _ => format!("{word} {}", path.path),
+    }
 }
 
 /// For how long what runs is away.
