@@ -165,8 +165,15 @@ fn is_file(around: &Surroundings, target: &str) -> bool {
 
 fn read_saved(file: &str) -> Result<SavedPlan, CommandError> {
     let stale = |error: &dyn std::fmt::Display| CommandError::new(Exit::STALE, error);
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| stale(&format!("the saved plan {file} can't be read: {error}")))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let message = format!("the saved plan {file} can't be read: {error}");
+        match error.kind() {
+            // Nothing has become old: it was never made, or is elsewhere.
+            std::io::ErrorKind::NotFound => CommandError::new(Exit::ERROR, message),
+            _ => stale(&message),
+        }
+        .hint("make one: rosey plan ENV --out")
+    })?;
     SavedPlan::from_yaml(file, &text, &Surroundings::now())
         .map_err(|error| stale(&error).hint("make a new one: rosey plan ENV --out"))
 }

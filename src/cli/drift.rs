@@ -246,7 +246,7 @@ fn of_step(step: &Step) -> Finding<'_> {
         )
     });
     let details: Vec<_> = match &step.from {
-        None => vec![step.resource.kind.to_string()],
+        None => vec![was_applied_as(step)],
         Some(_) => details.collect(),
     };
     let is_service = step.resource.kind == crate::model::ResourceKind::SERVICE;
@@ -257,6 +257,15 @@ fn of_step(step: &Step) -> Finding<'_> {
         detail: details.join(", "),
         owner: None,
         modified_at: None,
+    }
+}
+
+/// What stood where nothing is now.
+fn was_applied_as(step: &Step) -> String {
+    let target = step.to.as_ref().and_then(|to| to.text("target"));
+    match target {
+        Some(target) => format!("was applied as a {} to {target}", step.resource.kind),
+        None => format!("was applied as a {}", step.resource.kind),
     }
 }
 

@@ -35,12 +35,10 @@ pub(super) async fn run(
     let mut gates: BTreeMap<Member, Option<Gates>> = BTreeMap::new();
     for member in deployment.addresses.keys() {
         let Some(generation) = current(member) else {
-            let message =
-                format!("{member} was never applied, so nothing says how healthy it should be");
-            return Err(CommandError::new(
-                Exit::of_gate(crate::model::gate::GateClass::Process),
-                message,
-            ));
+            // No verdict on an app: nothing says yet how healthy it should be.
+            let message = format!("nothing is deployed to read gates of: {member}");
+            return Err(CommandError::new(Exit::BLOCKED, message)
+                .hint(format!("deploy it: rosey apply {}", arguments.environment)));
         };
         let version = arguments
             .version

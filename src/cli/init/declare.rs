@@ -7,8 +7,10 @@ pub fn declaration(found: &Found, port: u16) -> String {
     let Found { app, root, .. } = found;
     let source = if found.source.is_empty() {
         format!(
-            "source \"..\" {{ exclude \".git\" \".gitignore\" \"/.rosey/\" \"/environments/\" \"/plans/\" \"/{root}/\" \
-             \".venv/\" \"node_modules/\"; }}"
+            "source \"..\" {{\n        \
+             exclude \".git\" \".gitignore\" \"/.rosey/\" \"/environments/\" \"/plans/\" \"/{root}/\" \\\n            \
+             \".venv/\" \"venv/\" \"__pycache__/\" \"*.pyc\" \".pytest_cache/\" \"node_modules/\" \"/target/\" \\\n            \
+             \".env\" \".env.*\" \".idea/\" \".vscode/\" \".DS_Store\"\n    }}"
         )
     } else {
         format!("source \"../{}\"", found.source)
