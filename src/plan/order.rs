@@ -56,7 +56,7 @@ pub(super) fn edges(steps: &[Node<'_>], from: &Relations<'_>, to: &Relations<'_>
             };
             // What only looks at things (a web server at its sites) and goes on naming what leaves has to see that it
             // is gone.
-            let missed = match &draft.step.to {
+            let missed = match &node.step.to {
                 Some(resource) if looks_only(kind, Named { id, resource }) => {
                     from.used_by(kind, Named { id, resource })
                 }
