@@ -1,12 +1,12 @@
 //! `rosey apply`: makes the servers as declared, or leaves them as they were.
 
 use crate::fleet::compose::{Order, Toward, compose};
-use crate::fleet::readback::host_outcome;
-use crate::model::{FindingClass, HostName, HostOutcome, Outcome, OutcomeKind};
+use crate::fleet::progress::Member;
+use crate::model::{Outcome, OutcomeKind};
 use crate::plan::saved::SavedPlan;
-use crate::report::plan_text;
+use crate::report::progress::Volume;
 
-use super::approval::{self, Given};
+use super::approval::{self, Given, Proposal, refuse_blocked};
 use super::arguments;
 use super::conducting::{Conducted, Talk};
 use super::error::CommandError;
@@ -16,18 +16,17 @@ use super::notes::refuse_busy;
 use super::plan::{Planned, body, holds, plan, versions, view, way_out};
 use super::project::Project;
 use super::restating::Restatement;
+use super::settling::{self, Settling};
 use super::surroundings::Surroundings;
-use super::{Session, gate, settling, waiting};
+use super::{Session, gate, waiting};
 
 pub(super) async fn run(
     session: &Session,
     arguments: arguments::Apply,
 ) -> Result<Exit, CommandError> {
     let talk = Talk::begin(session, arguments.json);
-    let planned = match talk
-        .unless_cancelled(prepare(session, &arguments, &talk))
-        .await
-    {
+    let prepared = talk.unless_cancelled(prepare(session, &arguments, &talk));
+    let planned = match prepared.await {
         Ok(planned) => planned,
         Err(error) => return Err(talk.refuse(error).await),
     };
@@ -36,10 +35,8 @@ pub(super) async fn run(
     let outcome = if changes {
         execute(session, &arguments, &talk, planned).await
     } else {
-        match talk
-            .unless_cancelled(read_gates(session, &planned, &talk))
-            .await
-        {
+        let read = talk.unless_cancelled(read_gates(session, &planned, &talk));
+        match read.await {
             Ok(outcome) => {
                 talk.outcome(outcome.clone());
                 outcome
@@ -48,9 +45,8 @@ pub(super) async fn run(
         }
     };
     let exit = talk.end(&outcome).await;
-    if let (OutcomeKind::Applied, Some(environment), false) =
-        (outcome.outcome, first, arguments.json)
-    {
+    let silent = arguments.json || session.volume == Volume::Quiet;
+    if let (OutcomeKind::Applied, Some(environment), false) = (outcome.outcome, first, silent) {
         anstream::eprintln!("{}", next_steps(&environment));
     }
     if exit == Exit::DONE && changes && arguments.detailed_exitcode {
@@ -110,50 +106,55 @@ async fn prepare(
         // What was planned on is no more: the run that was waited for has changed it.
         planned = plan(session, planned.deployment.project, &choice, version).await?;
     }
-    if settling::settle(
-        session,
-        &planned.deployment,
-        &planned.declaration.survey,
-        talk,
-        "apply",
-    )
-    .await?
-    {
-        let project = planned.deployment.project;
-        planned = plan(session, project, &choice, version).await?;
-    }
-    if let (Some(saved), Some(file)) = (&saved, file) {
-        saved
-            .hold_to(file, &body(&planned, &choice))
-            .map_err(|error| CommandError::new(Exit::STALE, error).hint("plan again"))?;
-    }
-    if !planned.prospect.plan.is_empty() {
-        let environment = &planned.deployment.project.environment.name;
-        refuse_frozen(&planned.declaration.survey, environment)?;
-    }
-    refuse_held(&planned)?;
-    refuse_blocked(&planned)?;
-    if planned.prospect.plan.is_empty() {
-        // In the middle of somebody's run everything may be as declared, and is not known to stay so.
-        refuse_busy(&planned.declaration.survey)?;
-        return Ok(planned);
-    }
-    if !arguments.json && saved.is_none() {
-        let versions = versions(&planned.declaration);
-        anstream::eprintln!(
-            "{}",
-            plan_text(&view(&planned, &versions, false)).trim_end()
-        );
-    }
-    if planned.prospect.plan.irreversible().next().is_some() && !arguments.allow_irreversible {
-        let error = CommandError::new(Exit::BLOCKED, "the plan has steps that can't be taken back");
-        return Err(error.hint("agree with --allow-irreversible"));
-    }
+    talk.saw(&planned.declaration.survey, Some(&planned.prospect));
     let given = Given {
         yes: arguments.yes,
         saved_plan: saved.is_some(),
     };
-    approval::ask(session, given, "Apply this?")?;
+    let hold_to_saved = |planned: &Planned| match (&saved, file) {
+        (Some(saved), Some(file)) => saved
+            .hold_to(file, &body(planned, &choice))
+            .map_err(|error| CommandError::new(Exit::STALE, error).hint("plan again")),
+        _ => Ok(()),
+    };
+    let settled = settling::is_needed(&planned.declaration.survey);
+    if settled {
+        // What would be refused anyway is refused before anything is changed.
+        hold_to_saved(&planned)?;
+        let environment = &planned.deployment.project.environment.name;
+        refuse_frozen(&planned.declaration.survey, environment)?;
+        refuse_held(&planned)?;
+        let settling = Settling {
+            command: "apply",
+            given,
+        };
+        let survey = &planned.declaration.survey;
+        settling::settle(session, &planned.deployment, survey, talk, settling).await?;
+        planned = plan(session, planned.deployment.project, &choice, version).await?;
+        talk.saw(&planned.declaration.survey, Some(&planned.prospect));
+    }
+    hold_to_saved(&planned)?;
+    let environment = &planned.deployment.project.environment.name;
+    if !planned.prospect.plan.is_empty() {
+        refuse_frozen(&planned.declaration.survey, environment)?;
+    }
+    refuse_held(&planned)?;
+    refuse_blocked(&planned.prospect.findings)?;
+    if planned.prospect.plan.is_empty() {
+        // In the middle of somebody's run everything may be as declared, and is not known to stay so.
+        refuse_busy(&planned.declaration.survey, environment)?;
+        return Ok(planned);
+    }
+    let versions = versions(&planned.declaration);
+    let proposal = Proposal {
+        view: view(&planned, &versions, false),
+        json: arguments.json,
+        given,
+        allow_irreversible: arguments.allow_irreversible,
+        settled,
+        question: "Apply this?",
+    };
+    approval::propose(session, proposal).await?;
     Ok(planned)
 }
 
@@ -185,6 +186,8 @@ fn protect(
     saved: bool,
 ) -> Result<(), CommandError> {
     let protect = &project.environment.protect;
+    let environment = &project.environment.name;
+    let saved_plan = format!("a saved plan (rosey plan {environment} --out)");
     let missing = [
         (
             protect.reason && arguments.reason.is_none(),
@@ -194,10 +197,7 @@ fn protect(
             protect.version && arguments.version.is_none(),
             "--version VERSION",
         ),
-        (
-            protect.saved_plan && !saved,
-            "a saved plan (rosey plan ENV --out)",
-        ),
+        (protect.saved_plan && !saved, saved_plan.as_str()),
     ];
     let missing: Vec<_> = missing
         .into_iter()
@@ -230,28 +230,6 @@ fn refuse_held(planned: &Planned) -> Result<(), CommandError> {
     let environment = &planned.deployment.project.environment.name;
     let error = CommandError::new(Exit::LOCKED, held.join("\nrosey: "));
     Err(error.hint(way_out(environment)))
-}
-
-/// Refuses what would fail.
-fn refuse_blocked(planned: &Planned) -> Result<(), CommandError> {
-    let blocking: Vec<_> = planned
-        .prospect
-        .findings
-        .iter()
-        .filter(|finding| finding.class == FindingClass::Blocking)
-        .collect();
-    if blocking.is_empty() {
-        return Ok(());
-    }
-    let lines = blocking.iter().map(|finding| {
-        let remedy = finding.remedy.as_deref().unwrap_or_default();
-        let remedy: String = remedy.lines().map(|line| format!("\n  {line}")).collect();
-        format!("{}: {}{remedy}", finding.host, finding.message)
-    });
-    Err(CommandError::new(
-        Exit::BLOCKED,
-        lines.collect::<Vec<_>>().join("\nrosey: "),
-    ))
 }
 
 /// Applies the plan.
@@ -307,22 +285,17 @@ async fn read_gates(
     if exit == Exit::DONE {
         let (deployment, declaration) = (&planned.deployment, &planned.declaration);
         let restatement = Restatement::of(declaration);
-        restatement
-            .record(session, deployment, declaration, talk.events())
+        talk.acting(restatement.record(session, deployment, declaration, talk.events()))
             .await?;
     }
-    let mut hosts: std::collections::BTreeMap<HostName, Vec<HostOutcome>> = Default::default();
-    for (member, seen) in &planned.prospect.members {
-        let surveyed = planned.declaration.survey.members.get(member);
-        let current = surveyed
-            .and_then(|it| it.ledger.as_ref())
-            .and_then(|it| it.current());
-        let mut outcome = host_outcome(member.app.to_string(), current, Some(&seen.actual));
-        let healthy = results
-            .get(member)
-            .is_none_or(|it| gate::exit_of(it) == Exit::DONE);
-        outcome.healthy = Some(healthy);
-        hosts.entry(member.host.clone()).or_default().push(outcome);
+    let mut hosts = talk.seen();
+    for (host, outcomes) in &mut hosts {
+        for outcome in outcomes {
+            let of_app = |it: &&Member| it.host == *host && it.app.as_str() == outcome.app;
+            let read = results.iter().find(|(member, _)| of_app(member));
+            let healthy = read.is_none_or(|(_, it)| gate::exit_of(it) == Exit::DONE);
+            outcome.healthy = Some(healthy);
+        }
     }
     let outcome = if exit == Exit::DONE {
         OutcomeKind::Unchanged

@@ -1,4 +1,13 @@
-//! Whether a command may act: asked of a person, or granted by `--yes`, CI or a saved plan.
+//! Whether a command may act: what can't work is refused, and the rest asked of a person, or granted
+//! by `--yes`, CI or a saved plan.
+
+use std::io::{ErrorKind, stdin};
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::model::{Action, Finding, FindingClass, Plan};
+use crate::report::progress::Volume;
+use crate::report::{PlanView, plan_text};
 
 use super::Session;
 use super::error::CommandError;
@@ -13,30 +22,146 @@ pub(super) struct Given {
     pub saved_plan: bool,
 }
 
+/// A plan that is to be agreed to.
+pub(super) struct Proposal<'a> {
+    /// The plan, as it is shown.
+    pub view: PlanView<'a>,
+    /// Whether stdout and stderr are for a script, which is shown nothing.
+    pub json: bool,
+    /// What was agreed to beforehand.
+    pub given: Given,
+    /// `--allow-irreversible`.
+    pub allow_irreversible: bool,
+    /// Whether something was settled before, so that a no doesn't mean that nothing was done.
+    pub settled: bool,
+    /// What is asked.
+    pub question: &'a str,
+}
+
+/// Shows a plan and has it agreed to.
+///
+/// # Errors
+/// Exit code 9 when nobody agreed, 10 when something can't be taken back and nobody agreed to that.
+pub(super) async fn propose(session: &Session, proposal: Proposal<'_>) -> Result<(), CommandError> {
+    let given = proposal.given;
+    // Who is asked sees what about, however quiet it is to be.
+    let shown = session.volume > Volume::Quiet || asks(session, given);
+    if !proposal.json && !given.saved_plan && shown {
+        anstream::eprintln!("{}", plan_text(&proposal.view).trim_end());
+    }
+    refuse_irreversible(proposal.view.plan, proposal.allow_irreversible)?;
+    ask(session, given, proposal.question, proposal.settled).await
+}
+
+/// Refuses what would fail.
+///
+/// # Errors
+/// Exit code 10 with everything that is in the way, each with the line to type.
+pub(super) fn refuse_blocked(findings: &[Finding]) -> Result<(), CommandError> {
+    let blocking = findings
+        .iter()
+        .filter(|finding| finding.class == FindingClass::Blocking);
+    let lines = blocking.map(|finding| {
+        let remedy = finding.remedy.as_deref().unwrap_or_default();
+        let remedy: String = remedy.lines().map(|line| format!("\n  {line}")).collect();
+        format!("{}: {}{remedy}", finding.host, finding.message)
+    });
+    let lines: Vec<_> = lines.collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::new(Exit::BLOCKED, lines.join("\nrosey: ")))
+}
+
+/// Refuses what can't be taken back, unless that was agreed to; and what can't be undone in any case.
+fn refuse_irreversible(plan: &Plan, allowed: bool) -> Result<(), CommandError> {
+    let undone = plan.irreversible().find(|it| it.action == Action::Undo);
+    if let Some(step) = undone {
+        let id = &step.resource;
+        let message = format!(
+            "{}: the {} {} of {} can't be undone: it is declared with neither `undo` nor `compatible`",
+            id.host, id.kind, id.name, id.app
+        );
+        return Err(CommandError::new(Exit::BLOCKED, message)
+            .hint("go back to something that came after it, or apply a version that lives with what it did"));
+    }
+    if plan.irreversible().next().is_some() && !allowed {
+        let error = CommandError::new(Exit::BLOCKED, "the plan has steps that can't be taken back");
+        return Err(error.hint("agree with --allow-irreversible"));
+    }
+    Ok(())
+}
+
+/// Whether a person will be asked.
+fn asks(session: &Session, given: Given) -> bool {
+    !given.yes && !given.saved_plan && session.around.person
+}
+
 /// Asks a person, where there is one; otherwise acts only with `--yes`, in CI, or for a saved plan.
 ///
 /// # Errors
 /// Exit code 9 when nobody agreed.
-pub(super) fn ask(session: &Session, given: Given, question: &str) -> Result<(), CommandError> {
+pub(super) async fn ask(
+    session: &Session,
+    given: Given,
+    question: &str,
+    settled: bool,
+) -> Result<(), CommandError> {
     if given.yes || given.saved_plan {
         return Ok(());
     }
-    if session.around.person {
-        let answer = dialoguer::Confirm::new()
-            .with_prompt(question)
-            .default(false)
-            .interact();
-        return match answer {
-            Ok(true) => Ok(()),
-            _ => Err(CommandError::new(Exit::UNAPPROVED, "nothing was done")),
+    let nothing = if settled {
+        "nothing more was done than to settle what was cut off"
+    } else {
+        "nothing was done"
+    };
+    if asks(session, given) {
+        return if confirmed(question).await? {
+            Ok(())
+        } else {
+            Err(CommandError::new(Exit::UNAPPROVED, nothing))
         };
     }
     if session.around.ci {
         return Ok(());
     }
-    let error = CommandError::new(
-        Exit::UNAPPROVED,
-        "nobody is here to agree, so nothing was done",
-    );
+    let message = format!("nobody is here to agree, so {nothing}");
+    let error = CommandError::new(Exit::UNAPPROVED, message);
     Err(error.hint("agree with --yes, set CI, or apply a saved plan (rosey plan ENV --out)"))
+}
+
+/// A person's answer. It is waited for on a thread of its own, so that a signal is heard meanwhile.
+async fn confirmed(question: &str) -> Result<bool, CommandError> {
+    let _terminal = Terminal::keep();
+    let question = question.to_owned();
+    let answer = tokio::task::spawn_blocking(move || {
+        let confirm = dialoguer::Confirm::new().with_prompt(question);
+        confirm.default(false).interact()
+    });
+    match answer.await {
+        Ok(Ok(answer)) => Ok(answer),
+        // The terminal is raw while it is asked: Ctrl-C comes as a key.
+        Ok(Err(dialoguer::Error::IO(error))) if error.kind() == ErrorKind::Interrupted => {
+            Err(CommandError::cancelled(2))
+        }
+        _ => Ok(false),
+    }
+}
+
+/// The terminal as it was before a question: a signal ends the question, and must leave no raw terminal.
+struct Terminal(Option<Termios>);
+
+impl Terminal {
+    fn keep() -> Self {
+        Self(tcgetattr(stdin()).ok())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            tcsetattr(stdin(), OptionalActions::Now, before).ok();
+            dialoguer::console::Term::stderr().show_cursor().ok();
+        }
+    }
 }

@@ -175,6 +175,9 @@ pub struct Rollback {
     /// Waits for a lock instead of giving up.
     #[arg(long)]
     pub wait: bool,
+    /// Agrees to steps that can't be taken back.
+    #[arg(long)]
+    pub allow_irreversible: bool,
     /// Prints one JSON object a line.
     #[arg(long)]
     pub json: bool,
@@ -189,6 +192,9 @@ pub struct Remove {
     pub environment: String,
     /// Which app; all when left out.
     pub app: Option<String>,
+    /// Where it was before its root was declared elsewhere; the declared root when left out.
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<String>,
     /// Takes data and backups away too.
     #[arg(long)]
     pub with_data: bool,
@@ -198,6 +204,9 @@ pub struct Remove {
     /// Why, for the record.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// Agrees to steps that can't be taken back.
+    #[arg(long)]
+    pub allow_irreversible: bool,
     /// Prints one JSON object a line.
     #[arg(long)]
     pub json: bool,
@@ -219,6 +228,9 @@ pub struct Drift {
     /// Why, for the record.
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
+    /// Agrees to steps that can't be taken back.
+    #[arg(long)]
+    pub allow_irreversible: bool,
     /// Prints one JSON document.
     #[arg(long)]
     pub json: bool,
@@ -315,6 +327,8 @@ pub struct Freeze {
     /// Until when (RFC 3339, or a duration such as 2h); until it is lifted when left out.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
+    #[command(flatten)]
+    pub choice: Choice,
 }
 
 /// `rosey unfreeze`
@@ -322,6 +336,8 @@ pub struct Freeze {
 pub struct Unfreeze {
     /// Which environment.
     pub environment: String,
+    #[command(flatten)]
+    pub choice: Choice,
 }
 
 /// `rosey release-hold`

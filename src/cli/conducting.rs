@@ -1,16 +1,21 @@
 //! A run with its consumers: progress or JSON, history, and the signals that cancel it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::{Arc, OnceLock};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 
 use crate::fleet::cancel::{Canceller, Cancelling};
 use crate::fleet::events::Events;
+use crate::fleet::prospect::{Prospect, Survey};
+use crate::fleet::readback::host_outcome;
 use crate::fleet::run::{ContentSource, Run, conduct};
-use crate::model::{Event, EventKind, Outcome, OutcomeKind};
-use crate::report::progress::Progress;
+use crate::model::{Event, EventKind, HostName, HostOutcome, Outcome};
+use crate::report::progress::{Progress, Volume};
 use crate::report::{event_line, summary};
 
 use super::Session;
@@ -39,7 +44,29 @@ pub(super) struct Talk {
     events: Events,
     consumer: tokio::task::JoinHandle<()>,
     json: bool,
+    quiet: bool,
     cancelling: Cancelling,
+    /// Whether something is being done on hosts that a signal must not leave half done.
+    acting: watch::Sender<bool>,
+    /// The hosts as they were read last, for an outcome without a run.
+    seen: Mutex<Hosts>,
+}
+
+/// What is said of the apps of hosts.
+pub(super) type Hosts = BTreeMap<HostName, Vec<HostOutcome>>;
+
+/// What stands on the hosts of a survey, with their services where they were read.
+pub(super) fn hosts_of(survey: &Survey, prospect: Option<&Prospect>) -> Hosts {
+    let mut hosts = Hosts::new();
+    for (member, app) in &survey.members {
+        let current = app.ledger.as_ref().and_then(|ledger| ledger.current());
+        let actual = prospect
+            .and_then(|prospect| prospect.members.get(member))
+            .map(|seen| &seen.actual);
+        let outcome = host_outcome(member.app.to_string(), current, actual);
+        hosts.entry(member.host.clone()).or_default().push(outcome);
+    }
+    hosts
 }
 
 impl Talk {
@@ -67,25 +94,58 @@ impl Talk {
             events,
             consumer,
             json,
+            quiet: volume == Volume::Quiet,
             cancelling: on_signals(),
+            acting: watch::channel(false).0,
+            seen: Mutex::default(),
         }
     }
 
-    /// Does what comes before a run, until a signal ends it: nothing has been begun then.
+    /// Notes how the hosts are, for an outcome without a run.
+    pub fn saw(&self, survey: &Survey, prospect: Option<&Prospect>) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = hosts_of(survey, prospect);
+    }
+
+    /// The hosts as they were read last.
+    pub fn seen(&self) -> Hosts {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.clone()
+    }
+
+    /// Does what comes before a run, unless a signal comes first. What is [`acting`](Self::acting) by
+    /// then is brought to its end; a further signal ends the waiting for that too.
     ///
     /// # Errors
-    /// Those of the work; the signal's exit code when one came.
+    /// Those of the work; exit code 130 or 143 when it was cancelled, 18 when hosts may still be at it.
     pub async fn unless_cancelled<T>(
         &self,
         work: impl Future<Output = Result<T, CommandError>>,
     ) -> Result<T, CommandError> {
+        let mut work = pin!(work);
+        let signal = tokio::select! {
+            biased;
+            done = &mut work => return done,
+            signal = self.cancelling.wanted() => signal,
+        };
+        let mut acting = self.acting.subscribe();
         tokio::select! {
-            done = work => done,
-            signal = self.cancelling.wanted() => {
-                let exit = Exit::cancelled_by(signal);
-                Err(CommandError::new(exit, "cancelled before anything was begun"))
-            }
+            biased;
+            done = &mut work => done,
+            _ = acting.wait_for(|acting| !acting) => Err(CommandError::cancelled(signal)),
+            () = self.cancelling.impatient() => Err(CommandError::new(
+                Exit::GOING_BACK,
+                "cancelled while a run that was cut off was being settled; the hosts go on by themselves",
+            )
+            .hint("how it ended: rosey status")),
         }
+    }
+
+    /// Does something on hosts that a signal must not leave half done.
+    pub async fn acting<T>(&self, work: impl Future<Output = T>) -> T {
+        self.acting.send_replace(true);
+        let done = work.await;
+        self.acting.send_replace(false);
+        done
     }
 
     /// Where events go.
@@ -122,24 +182,25 @@ impl Talk {
             events,
             consumer,
             json,
-            cancelling: _,
+            quiet,
+            ..
         } = self;
         drop((sender, events));
         consumer.await.ok();
-        if !json {
+        let silent = json || (quiet && outcome.exit_code == 0);
+        if !silent {
             anstream::eprintln!("{}", summary(outcome));
         }
         Exit(outcome.exit_code)
     }
 
-    /// Ends the talk of a part of a command, which has no outcome of its own.
+    /// Ends the talk of a command that found nothing to do, and has no outcome.
     pub async fn close(self) {
         let Self {
             sender,
             events,
             consumer,
-            json: _,
-            cancelling: _,
+            ..
         } = self;
         drop((sender, events));
         consumer.await.ok();
@@ -149,13 +210,9 @@ impl Talk {
     pub async fn refuse(self, error: CommandError) -> CommandError {
         let outcome = Outcome {
             run: None,
-            outcome: if error.exit.is_cancelled() {
-                OutcomeKind::Cancelled
-            } else {
-                OutcomeKind::Refused
-            },
+            outcome: error.outcome(),
             exit_code: error.exit.0,
-            hosts: std::collections::BTreeMap::new(),
+            hosts: self.seen(),
         };
         if self.json {
             self.events.emit(EventKind::Note {
@@ -177,6 +234,8 @@ pub(super) fn print_line(line: &str) {
 
 /// Cancels on SIGINT, SIGTERM and SIGHUP; a second one ends the waiting, not the way back.
 ///
+/// A terminal that is gone counts as a wish to end, like SIGTERM: the contract has no code of its own for it.
+///
 /// Once for the program: from here on no signal ends it by itself, so that none may be forgotten either.
 fn on_signals() -> Cancelling {
     static CANCELLING: OnceLock<Cancelling> = OnceLock::new();
@@ -189,7 +248,7 @@ fn listen_to_signals() -> Cancelling {
     for (kind, number) in [
         (SignalKind::interrupt(), 2),
         (SignalKind::terminate(), 15),
-        (SignalKind::hangup(), 1),
+        (SignalKind::hangup(), 15),
     ] {
         let canceller = Arc::clone(&canceller);
         if let Ok(mut signals) = signal(kind) {

@@ -186,20 +186,38 @@ impl Deployment {
         choice: &Choice,
         app: Option<&str>,
     ) -> Result<Self, CommandError> {
-        let chosen = choose(&project, choice, app)?;
+        let (deployment, missing) = Self::reach_some(session, project, choice, app).await?;
+        if missing.is_empty() {
+            Ok(deployment)
+        } else {
+            Err(unreachable_hosts(&missing))
+        }
+    }
+
+    /// Reaches the chosen hosts that are there, and says which aren't.
+    ///
+    /// # Errors
+    /// Exit code 1 when nothing is chosen.
+    pub async fn reach_some(
+        session: &Session,
+        project: Project,
+        choice: &Choice,
+        app: Option<&str>,
+    ) -> Result<(Self, Vec<(HostName, ReachError)>), CommandError> {
+        let mut chosen = choose(&project, choice, app)?;
         let reaching = reaching(session, &project)?;
         let mut reached = BTreeMap::new();
-        let mut errors = Vec::new();
+        let mut missing = Vec::new();
         for (host, result) in reach(&reaching, &chosen.hosts).await {
             match result {
                 Ok(there) => drop(reached.insert(host, there)),
-                Err(error) => errors.push((host, error)),
+                Err(error) => missing.push((host, error)),
             }
         }
-        if !errors.is_empty() {
-            return Err(unreachable_hosts(&errors));
-        }
-        Ok(Self::with(project, chosen, &reached))
+        chosen
+            .addresses
+            .retain(|member, _| reached.contains_key(&member.host));
+        Ok((Self::with(project, chosen, &reached), missing))
     }
 
     /// The same with hosts that were reached already.
@@ -248,8 +266,17 @@ impl Deployment {
             .map(|member| member.app.clone())
             .collect();
         let apps: Vec<AppName> = apps.into_iter().collect();
-        let sources = self.project.sources(&session.around, &apps, version)?;
-        let secrets = self.project.secrets(&session.around)?;
+        let (project, around) = (self.project.clone(), session.around.clone());
+        let version = version.map(ToOwned::to_owned);
+        // Builds and large trees take their time: on a thread of their own, so that a signal is heard meanwhile.
+        let read = tokio::task::spawn_blocking(move || {
+            let sources = project.sources(&around, &apps, version.as_deref())?;
+            Ok::<_, CommandError>((sources, project.secrets(&around)?))
+        });
+        let (sources, secrets) = match read.await {
+            Ok(read) => read?,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
         let commits: BTreeSet<_> = sources
             .values()
             .filter_map(|it| it.commit.clone())

@@ -6,13 +6,15 @@ use serde_json::{Value, json};
 
 use crate::content::{PathChange, PathChangeKind};
 use crate::fleet::compose::{Order, Toward, compose};
+use crate::fleet::mixed::mixed;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Survey, Wanted};
 use crate::helper::protocol::Marks;
-use crate::model::{OutcomeKind, ResourceId, Step};
-use crate::report::{PlanView, plan_text};
+use crate::model::{EnvironmentName, OutcomeKind, ResourceId, Step};
+use crate::report::PlanView;
 
-use super::approval::{self, Given};
+use super::Session;
+use super::approval::{self, Given, Proposal, refuse_blocked};
 use super::arguments;
 use super::conducting::{Conducted, Talk, print_line};
 use super::deployment::Deployment;
@@ -22,8 +24,8 @@ use super::freeze::refuse_frozen;
 use super::healing::Healing;
 use super::notes::refuse_busy;
 use super::project::Project;
+use super::settling::{self, Settling};
 use super::surroundings::Surroundings;
-use super::{Session, settling};
 
 pub(super) async fn run(
     session: &Session,
@@ -31,47 +33,68 @@ pub(super) async fn run(
 ) -> Result<Exit, CommandError> {
     let project = Project::open(&session.around, Some(&arguments.environment))?;
     let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
-    let mut survey = deployment.survey(BTreeMap::new()).await?;
-    refuse_busy(&survey)?;
-    if arguments.heal {
-        let talk = Talk::begin(session, false);
-        let settling = settling::settle(session, &deployment, &survey, &talk, "heal");
-        let settled = talk.unless_cancelled(settling).await;
-        talk.close().await;
-        if settled? {
-            survey = deployment.survey(BTreeMap::new()).await?;
+    let survey = deployment.survey(BTreeMap::new()).await?;
+    refuse_busy(&survey, &deployment.project.environment.name)?;
+    // The document is on stdout: what happens goes to a person's stderr.
+    let talk = arguments.heal.then(|| Talk::begin(session, false));
+    let Some(talk) = talk else {
+        let found = look(&arguments, &deployment, &survey).await?;
+        return Ok(if found.plan.is_empty() {
+            Exit::DONE
+        } else {
+            Exit::DIFFERENCES
+        });
+    };
+    let prepared = talk.unless_cancelled(prepare(session, &arguments, &deployment, survey, &talk));
+    let healing = match prepared.await {
+        Ok(Some(healing)) => healing,
+        Ok(None) => {
+            talk.close().await;
+            return Ok(Exit::DONE);
         }
-    }
+        Err(error) => return Err(talk.refuse(error).await),
+    };
+    heal(session, &arguments, &deployment, healing, talk).await
+}
+
+/// Says what was changed since, on stdout.
+async fn look(
+    arguments: &arguments::Drift,
+    deployment: &Deployment,
+    survey: &Survey,
+) -> Result<Prospect, CommandError> {
     let prospect = deployment
-        .prospect(&survey, last_applied(&survey), arguments.heal)
+        .prospect(survey, last_applied(survey), arguments.heal)
         .await?;
     let findings = findings(&prospect);
     if arguments.json {
         let environment = &deployment.project.environment.name;
         let drifted = !prospect.plan.is_empty();
         let findings: Vec<_> = findings.iter().map(Finding::json).collect();
-        print_line(&json!({ "format_version": "1.0", "environment": environment, "drifted": drifted, "findings": findings }).to_string());
+        let document = json!({
+            "format_version": "1.0",
+            "environment": environment,
+            "drifted": drifted,
+            "findings": findings,
+            "mixed": !mixed(survey).is_empty(),
+            "notes": deployment.notes(survey),
+        });
+        print_line(&document.to_string());
     } else {
-        for note in deployment.notes(&survey) {
+        for note in deployment.notes(survey) {
             anstream::eprintln!("{}: {}", note.host, note.message);
         }
         findings
             .iter()
             .for_each(|finding| print_line(&finding.line()));
     }
-    if prospect.plan.is_empty() {
-        if !arguments.json {
-            print_line(&format!(
-                "{}: no drift",
-                deployment.project.environment.name
-            ));
-        }
-        return Ok(Exit::DONE);
+    if prospect.plan.is_empty() && !arguments.json {
+        print_line(&format!(
+            "{}: no drift",
+            deployment.project.environment.name
+        ));
     }
-    if !arguments.heal {
-        return Ok(Exit::DIFFERENCES);
-    }
-    heal(session, &arguments, &deployment, &survey, &prospect).await
+    Ok(prospect)
 }
 
 /// What was last applied, for each member that has a generation.
@@ -90,17 +113,45 @@ pub(super) fn last_applied(survey: &Survey) -> BTreeMap<Member, Wanted> {
         .collect()
 }
 
-async fn heal(
+/// What is to be put right, and from where.
+struct ToHeal {
+    survey: Survey,
+    prospect: Prospect,
+    supply: Healing,
+}
+
+/// Finds what is to be put right, and has it agreed to; nothing where nothing is wrong.
+async fn prepare(
     session: &Session,
     arguments: &arguments::Drift,
     deployment: &Deployment,
-    survey: &Survey,
-    prospect: &Prospect,
-) -> Result<Exit, CommandError> {
+    mut survey: Survey,
+    talk: &Talk,
+) -> Result<Option<ToHeal>, CommandError> {
     let environment = &deployment.project.environment;
-    refuse_frozen(survey, &environment.name)?;
-    if !arguments.json {
-        let view = PlanView {
+    let given = Given {
+        yes: arguments.yes,
+        saved_plan: false,
+    };
+    let settled = settling::is_needed(&survey);
+    if settled {
+        refuse_frozen(&survey, &environment.name)?;
+        refuse_held(&survey, &environment.name)?;
+        let command = "heal";
+        let settling = Settling { command, given };
+        settling::settle(session, deployment, &survey, talk, settling).await?;
+        survey = deployment.survey(BTreeMap::new()).await?;
+    }
+    let prospect = look(arguments, deployment, &survey).await?;
+    if prospect.plan.is_empty() {
+        return Ok(None);
+    }
+    refuse_frozen(&survey, &environment.name)?;
+    refuse_held(&survey, &environment.name)?;
+    refuse_blocked(&prospect.findings)?;
+    let supply = Healing::find(session, deployment, &prospect).await?;
+    let proposal = Proposal {
+        view: PlanView {
             environment: environment.name.as_str(),
             versions: &BTreeMap::new(),
             plan: &prospect.plan,
@@ -108,18 +159,57 @@ async fn heal(
             findings: &prospect.findings,
             changes: &prospect.changes,
             show_undo: false,
-        };
-        anstream::eprintln!("{}", plan_text(&view).trim_end());
-    }
-    approval::ask(
-        session,
-        Given {
-            yes: arguments.yes,
-            saved_plan: false,
         },
-        "Put this right?",
-    )?;
-    let healing = Healing::find(session, deployment, prospect).await?;
+        json: arguments.json,
+        given,
+        allow_irreversible: arguments.allow_irreversible,
+        settled,
+        question: "Put this right?",
+    };
+    approval::propose(session, proposal).await?;
+    Ok(Some(ToHeal {
+        survey,
+        prospect,
+        supply,
+    }))
+}
+
+/// Refuses to put right what a verdict holds: it was tried, and was not healthy.
+fn refuse_held(survey: &Survey, environment: &EnvironmentName) -> Result<(), CommandError> {
+    for (member, app) in &survey.members {
+        let Some(ledger) = &app.ledger else { continue };
+        let declared = ledger.current().and_then(|current| current.declared);
+        let hold = ledger
+            .holds
+            .iter()
+            .find(|hold| Some(hold.declared) == declared);
+        if let Some(hold) = hold {
+            let message = format!(
+                "{member}: {} is held since {}: {}",
+                hold.release, hold.at, hold.why
+            );
+            let hint = format!(
+                "apply something else, go back with rosey rollback {environment}, or agree to try again: rosey release-hold {environment}"
+            );
+            return Err(CommandError::new(Exit::LOCKED, message).hint(hint));
+        }
+    }
+    Ok(())
+}
+
+async fn heal(
+    session: &Session,
+    arguments: &arguments::Drift,
+    deployment: &Deployment,
+    healing: ToHeal,
+    talk: Talk,
+) -> Result<Exit, CommandError> {
+    let environment = &deployment.project.environment;
+    let ToHeal {
+        survey,
+        prospect,
+        supply,
+    } = healing;
     let order = Order {
         id: Surroundings::new_run(),
         command: "heal".to_owned(),
@@ -147,14 +237,12 @@ async fn heal(
     let mut run = compose(
         environment,
         order,
-        prospect,
-        survey,
+        &prospect,
+        &survey,
         addresses,
         toward.collect(),
     );
-    let content = healing.supply(&mut run);
-    // The document is on stdout already: what happens goes to a person's stderr.
-    let talk = Talk::begin(session, false);
+    let content = supply.supply(&mut run);
     let choice = &arguments.choice;
     let outcome = talk
         .conduct(

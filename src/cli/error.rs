@@ -4,6 +4,8 @@ use std::fmt;
 
 use miette::Diagnostic;
 
+use crate::model::OutcomeKind;
+
 use super::exit::Exit;
 
 /// Why a command failed.
@@ -49,6 +51,23 @@ impl CommandError {
             exit,
             what: What::Places(boxed),
             hints: Vec::new(),
+        }
+    }
+
+    /// A signal came before anything was begun.
+    #[must_use]
+    pub fn cancelled(signal: u8) -> Self {
+        Self::new(Exit::cancelled_by(signal), "cancelled before anything was done")
+    }
+
+    /// How a command ended that failed so before it had a run.
+    #[must_use]
+    pub fn outcome(&self) -> OutcomeKind {
+        match self.exit {
+            Exit::STUCK => OutcomeKind::Stuck,
+            Exit::GOING_BACK => OutcomeKind::GoingBack,
+            exit if exit.is_cancelled() => OutcomeKind::Cancelled,
+            _ => OutcomeKind::Refused,
         }
     }
 

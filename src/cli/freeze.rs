@@ -9,7 +9,7 @@ use crate::fleet::prospect::Survey;
 use crate::helper::protocol::Marks;
 use crate::model::{EnvironmentName, Freeze};
 
-use super::arguments::{self, Choice};
+use super::arguments;
 use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
@@ -28,8 +28,8 @@ pub(super) async fn run(
         .map(|until| end(until, now))
         .transpose()?;
     let project = Project::open(&session.around, Some(&arguments.environment))?;
-    // Every host must be there: one that didn't hear of it would take the next apply.
-    let deployment = Deployment::reach(session, project, &Choice::default(), None).await?;
+    // Every chosen host must be there: one that didn't hear of it would take the next apply.
+    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
     let survey = deployment.survey(BTreeMap::new()).await?;
     let members = known(&survey);
     if members.is_empty() {

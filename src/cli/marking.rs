@@ -2,7 +2,8 @@
 
 use crate::fleet::Locked;
 use crate::fleet::progress::Member;
-use crate::helper::protocol::Marks;
+use crate::helper::protocol::{Holder, Marks};
+use crate::model::EnvironmentName;
 
 use super::Session;
 use super::deployment::{Deployment, asking};
@@ -42,7 +43,11 @@ pub(super) async fn mark(
             .await
             .map_err(|error| asking(&[error]))?;
         if let Locked::Busy(holder) = locked {
-            return Err(busy(host.as_str(), &holder));
+            return Err(busy(
+                &deployment.project.environment.name,
+                host.as_str(),
+                &holder,
+            ));
         }
         let mut done = Ok(());
         for app in apps {
@@ -55,13 +60,13 @@ pub(super) async fn mark(
 }
 
 /// Somebody else holds a lock.
-pub(super) fn busy(host: &str, holder: &crate::helper::protocol::Holder) -> CommandError {
+pub(super) fn busy(environment: &EnvironmentName, host: &str, holder: &Holder) -> CommandError {
     let message = format!(
         "{} on {host} is busy: {} by {} since {} (run {})",
         holder.app, holder.command, holder.author.user, holder.since, holder.run
     );
     CommandError::new(Exit::LOCKED, message).hint(format!(
-        "wait for it, or if it makes no progress: rosey unlock ENV --run {}",
+        "wait for it, or if it makes no progress: rosey unlock {environment} --run {}",
         holder.run
     ))
 }

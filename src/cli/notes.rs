@@ -1,19 +1,21 @@
 //! What a survey shows that people should know, whatever the command.
 
 use crate::fleet::mixed::mixed;
+use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
-use crate::model::{Finding, FindingClass};
+use crate::model::{EnvironmentName, Finding, FindingClass};
 
 use super::deployment::Deployment;
 use super::error::CommandError;
+use super::freeze::describe;
 use super::marking::busy;
 
 /// By how many seconds clocks may differ without a word.
 const SKEW: i64 = 30;
 
 impl Deployment {
-    /// Notes of a survey: runs under way or cut off, notices of ledgers, mixed fleets, apps that are
-    /// no longer declared, clocks that differ.
+    /// Notes of a survey: runs under way or cut off, freezes, notices of ledgers, mixed fleets, clocks
+    /// that differ.
     pub fn notes(&self, survey: &Survey) -> Vec<Finding> {
         let mut notes = Vec::new();
         let environment = &self.project.environment;
@@ -28,7 +30,10 @@ impl Deployment {
                 });
             };
             if let Some(holder) = &app.holder {
-                note(busy(member.host.as_str(), holder).words(), None);
+                note(
+                    busy(&environment.name, member.host.as_str(), holder).words(),
+                    None,
+                );
             }
             if let Some(cut) = &app.interrupted {
                 let stands = if cut.ready {
@@ -47,6 +52,13 @@ impl Deployment {
                 );
             }
             let ledger = app.ledger.as_ref();
+            let now = jiff::Timestamp::now().as_second();
+            if let Some(freeze) = ledger.and_then(|ledger| ledger.frozen(now)) {
+                note(
+                    format!("{} is {}", member.app, describe(freeze)),
+                    Some(format!("lift it: rosey unfreeze {}", environment.name)),
+                );
+            }
             if let Some(notice) = ledger.and_then(|ledger| ledger.notice.clone()) {
                 note(notice, None);
             }
@@ -69,7 +81,28 @@ impl Deployment {
         notes
     }
 
-    /// Apps of this environment that are on a host and declared for it no more.
+    /// What a verdict or a rollback holds: neither an apply nor a heal takes it up.
+    pub fn holds(&self, survey: &Survey) -> Vec<Finding> {
+        let environment = &self.project.environment.name;
+        let held = survey.members.iter().flat_map(|(member, app)| {
+            let holds = app.ledger.iter().flat_map(|ledger| &ledger.holds);
+            holds.map(move |hold| Finding {
+                class: FindingClass::Note,
+                host: member.host.clone(),
+                app: Some(member.app.clone()),
+                message: format!(
+                    "{} of {} is held since {}: {}",
+                    hold.release, member.app, hold.at, hold.why
+                ),
+                remedy: Some(format!(
+                    "agree to try it again: rosey release-hold {environment}"
+                )),
+            })
+        });
+        held.collect()
+    }
+
+    /// Apps of this environment that are on a host and declared for it no more, or at another root.
     pub fn undeclared(&self, survey: &Survey) -> Vec<Finding> {
         let environment = &self.project.environment;
         let mut notes = Vec::new();
@@ -81,6 +114,27 @@ impl Deployment {
                 let declared = environment
                     .app(&entry.app)
                     .is_some_and(|it| it.hosts.contains(host));
+                let member = Member::new(host, &entry.app);
+                // What wasn't chosen isn't known here.
+                let moved = survey
+                    .members
+                    .get(&member)
+                    .filter(|it| it.root != entry.root);
+                if let Some(moved) = moved.filter(|_| declared) {
+                    notes.push(Finding {
+                        class: FindingClass::Note,
+                        host: host.clone(),
+                        app: Some(entry.app.clone()),
+                        message: format!(
+                            "{} is in {} too, and declared to be in {}: it is another app there, and left alone",
+                            entry.app, entry.root, moved.root
+                        ),
+                        remedy: Some(format!(
+                            "take it away: rosey remove {} {} --root {} --only {host}",
+                            environment.name, entry.app, entry.root
+                        )),
+                    });
+                }
                 if !declared {
                     notes.push(Finding {
                         class: FindingClass::Note,
@@ -125,10 +179,13 @@ impl Deployment {
 ///
 /// # Errors
 /// Exit code 5, with who holds what.
-pub(super) fn refuse_busy(survey: &Survey) -> Result<(), CommandError> {
+pub(super) fn refuse_busy(
+    survey: &Survey,
+    environment: &EnvironmentName,
+) -> Result<(), CommandError> {
     for (member, app) in &survey.members {
         if let Some(holder) = &app.holder {
-            return Err(busy(member.host.as_str(), holder));
+            return Err(busy(environment, member.host.as_str(), holder));
         }
     }
     Ok(())

@@ -8,9 +8,11 @@ use crate::fleet::declared::DeclaredContent;
 use crate::fleet::prospect::{Prospect, Survey, Wanted};
 use crate::fleet::{Locked, removed};
 use crate::model::{Outcome, OutcomeKind};
-use crate::report::{PlanView, plan_text};
+use crate::report::PlanView;
+use crate::report::progress::Volume;
 
-use super::approval::{self, Given};
+use super::Session;
+use super::approval::{self, Given, Proposal, refuse_blocked};
 use super::arguments;
 use super::conducting::{Conducted, Talk};
 use super::deployment::{Deployment, asking};
@@ -20,18 +22,16 @@ use super::freeze::refuse_frozen;
 use super::marking::busy;
 use super::notes::refuse_busy;
 use super::project::Project;
+use super::settling::{self, Settling};
 use super::surroundings::Surroundings;
-use super::{Session, settling};
 
 pub(super) async fn run(
     session: &Session,
     arguments: arguments::Remove,
 ) -> Result<Exit, CommandError> {
     let talk = Talk::begin(session, arguments.json);
-    let (deployment, survey, prospect) = match talk
-        .unless_cancelled(prepare(session, &arguments, &talk))
-        .await
-    {
+    let prepared = talk.unless_cancelled(prepare(session, &arguments, &talk));
+    let (deployment, survey, prospect) = match prepared.await {
         Ok(prepared) => prepared,
         Err(error) => return Err(talk.refuse(error).await),
     };
@@ -45,7 +45,7 @@ pub(super) async fn run(
             run: None,
             outcome: OutcomeKind::Unchanged,
             exit_code: 0,
-            hosts: BTreeMap::new(),
+            hosts: talk.seen(),
         };
         talk.outcome(outcome.clone());
         return Ok(talk.end(&outcome).await);
@@ -97,13 +97,28 @@ async fn prepare(
 ) -> Result<(Deployment, Survey, Prospect), CommandError> {
     let project = Project::open(&session.around, Some(&arguments.environment))?;
     let app = arguments.app.as_deref();
-    let deployment = Deployment::reach(session, project, &arguments.choice, app).await?;
+    let mut deployment = Deployment::reach(session, project, &arguments.choice, app).await?;
     let mut survey = deployment.survey(BTreeMap::new()).await?;
-    refuse_busy(&survey)?;
-    if settling::settle(session, &deployment, &survey, talk, "remove").await? {
+    if let Some(root) = &arguments.root {
+        turn_to(&mut deployment, &survey, root)?;
         survey = deployment.survey(BTreeMap::new()).await?;
     }
+    refuse_busy(&survey, &deployment.project.environment.name)?;
     refuse_frozen(&survey, &deployment.project.environment.name)?;
+    talk.saw(&survey, None);
+    let given = Given {
+        yes: arguments.yes,
+        saved_plan: false,
+    };
+    let settled = settling::is_needed(&survey);
+    if settled {
+        let settling = Settling {
+            command: "remove",
+            given,
+        };
+        settling::settle(session, &deployment, &survey, talk, settling).await?;
+        survey = deployment.survey(BTreeMap::new()).await?;
+    }
     let known = survey
         .members
         .iter()
@@ -120,23 +135,13 @@ async fn prepare(
     let prospect = deployment
         .prospect(&survey, wanted.collect(), false)
         .await?;
+    talk.saw(&survey, Some(&prospect));
     let left = survey.members.values().any(|app| !app.left.is_empty());
     if prospect.members.is_empty() && !(left && arguments.with_data) {
         return Ok((deployment, survey, prospect));
     }
-    if !arguments.json && !prospect.members.is_empty() {
-        let view = PlanView {
-            environment: deployment.project.environment.name.as_str(),
-            versions: &BTreeMap::new(),
-            plan: &prospect.plan,
-            undo: &prospect.undo,
-            findings: &prospect.findings,
-            changes: &BTreeMap::new(),
-            show_undo: false,
-        };
-        anstream::eprintln!("{}", plan_text(&view).trim_end());
-    }
-    if arguments.with_data {
+    refuse_blocked(&prospect.findings)?;
+    if arguments.with_data && session.volume > Volume::Quiet {
         anstream::eprintln!("data in shared/ and all backups go too");
     }
     let data = if arguments.with_data {
@@ -144,15 +149,23 @@ async fn prepare(
     } else {
         "Data stays."
     };
-    let question = format!("Remove this? {data}");
-    approval::ask(
-        session,
-        Given {
-            yes: arguments.yes,
-            saved_plan: false,
+    let proposal = Proposal {
+        view: PlanView {
+            environment: deployment.project.environment.name.as_str(),
+            versions: &BTreeMap::new(),
+            plan: &prospect.plan,
+            undo: &prospect.undo,
+            findings: &prospect.findings,
+            changes: &BTreeMap::new(),
+            show_undo: false,
         },
-        &question,
-    )?;
+        json: arguments.json,
+        given,
+        allow_irreversible: arguments.allow_irreversible,
+        settled,
+        question: &format!("Remove this? {data}"),
+    };
+    approval::propose(session, proposal).await?;
     Ok((deployment, survey, prospect))
 }
 
@@ -188,6 +201,26 @@ async fn forget_left(
         let left = left.map_err(|error| asking(&[error]))?;
         let text = removed(&member.app, &left);
         talk.events().note(Some(&member.host), text);
+    }
+    Ok(())
+}
+
+/// Turns to what the hosts' registries know at another root by the same names: it is another app to
+/// them, and the declaration doesn't say any more where it is.
+fn turn_to(deployment: &mut Deployment, survey: &Survey, root: &str) -> Result<(), CommandError> {
+    let environment = &deployment.project.environment.name;
+    deployment.addresses.retain(|member, address| {
+        let entries = survey.registry.get(&member.host).into_iter().flatten();
+        let known = entries
+            .filter(|entry| entry.environment == *environment && entry.app == member.app)
+            .any(|entry| entry.root == root);
+        root.clone_into(&mut address.root);
+        known
+    });
+    if deployment.addresses.is_empty() {
+        let message = format!("no host knows an app of {environment} at {root}");
+        return Err(CommandError::new(Exit::ERROR, message)
+            .hint(format!("what there is: rosey status {environment}")));
     }
     Ok(())
 }

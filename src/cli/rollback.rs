@@ -10,10 +10,10 @@ use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Survey, Wanted};
 use crate::fleet::target::{Leaving, Milestone, Past};
 use crate::model::{AppName, Gates, HostName, Ledger, Outcome, OutcomeKind, RunId};
+use crate::report::PlanView;
 use crate::report::table::table;
-use crate::report::{PlanView, plan_text};
 
-use super::approval::{self, Given};
+use super::approval::{self, Given, Proposal, refuse_blocked};
 use super::arguments;
 use super::conducting::{Conducted, Talk, print_line};
 use super::deployment::Deployment;
@@ -21,8 +21,9 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::healing::Healing;
 use super::project::Project;
+use super::settling::{self, Settling};
 use super::surroundings::Surroundings;
-use super::{Session, restoring, settling, waiting};
+use super::{Session, restoring, waiting};
 
 pub(super) async fn run(
     session: &Session,
@@ -32,10 +33,8 @@ pub(super) async fn run(
         return list(session, &arguments).await;
     }
     let talk = Talk::begin(session, arguments.json);
-    let going = match talk
-        .unless_cancelled(prepare(session, &arguments, &talk))
-        .await
-    {
+    let prepared = talk.unless_cancelled(prepare(session, &arguments, &talk));
+    let going = match prepared.await {
         Ok(going) => going,
         Err(error) => return Err(talk.refuse(error).await),
     };
@@ -44,7 +43,7 @@ pub(super) async fn run(
             run: None,
             outcome: OutcomeKind::Unchanged,
             exit_code: 0,
-            hosts: BTreeMap::new(),
+            hosts: talk.seen(),
         };
         talk.outcome(outcome.clone());
         return Ok(talk.end(&outcome).await);
@@ -99,11 +98,21 @@ async fn prepare(
     if waiting::until_free(&deployment, &survey, arguments.wait, talk).await? {
         survey = deployment.survey(BTreeMap::new()).await?;
     }
-    if settling::settle(session, &deployment, &survey, talk, "rollback").await? {
-        survey = deployment.survey(BTreeMap::new()).await?;
-    }
+    talk.saw(&survey, None);
     let id = Surroundings::new_run();
-    let toward = toward(&survey, arguments, &id)?;
+    let mut ways = toward(&survey, arguments, &id)?;
+    let settled = settling::is_needed(&survey);
+    if settled {
+        let settling = Settling {
+            command: "rollback",
+            given: given(arguments),
+        };
+        settling::settle(session, &deployment, &survey, talk, settling).await?;
+        survey = deployment.survey(BTreeMap::new()).await?;
+        talk.saw(&survey, None);
+        ways = toward(&survey, arguments, &id)?;
+    }
+    let toward = ways;
     let mut wanted = BTreeMap::new();
     for (member, way) in &toward {
         let Toward::Earlier { target, .. } = way else {
@@ -134,9 +143,28 @@ async fn prepare(
         );
     }
     let prospect = deployment.prospect(&survey, wanted, true).await?;
+    talk.saw(&survey, Some(&prospect));
     let healing = Healing::find(session, &deployment, &prospect).await?;
     if !prospect.plan.is_empty() {
-        agree(session, arguments, &deployment, &prospect, &toward)?;
+        refuse_blocked(&prospect.findings)?;
+        let versions = versions(&toward);
+        let proposal = Proposal {
+            view: PlanView {
+                environment: deployment.project.environment.name.as_str(),
+                versions: &versions,
+                plan: &prospect.plan,
+                undo: &prospect.undo,
+                findings: &prospect.findings,
+                changes: &prospect.changes,
+                show_undo: false,
+            },
+            json: arguments.json,
+            given: given(arguments),
+            allow_irreversible: arguments.allow_irreversible,
+            settled,
+            question: "Go back to this?",
+        };
+        approval::propose(session, proposal).await?;
     }
     Ok(Going {
         deployment,
@@ -207,13 +235,15 @@ fn ledgers(survey: &Survey) -> BTreeMap<AppName, BTreeMap<HostName, &Ledger>> {
     apps
 }
 
-fn agree(
-    session: &Session,
-    arguments: &arguments::Rollback,
-    deployment: &Deployment,
-    prospect: &Prospect,
-    toward: &BTreeMap<Member, Toward>,
-) -> Result<(), CommandError> {
+fn given(arguments: &arguments::Rollback) -> Given {
+    Given {
+        yes: arguments.yes,
+        saved_plan: false,
+    }
+}
+
+/// The version that each app goes to.
+fn versions(toward: &BTreeMap<Member, Toward>) -> BTreeMap<String, String> {
     let versions = toward.iter().filter_map(|(member, way)| match way {
         Toward::Earlier { target, .. } => {
             let version = target
@@ -224,27 +254,7 @@ fn agree(
         }
         _ => None,
     });
-    let versions: BTreeMap<String, String> = versions.collect();
-    if !arguments.json {
-        let view = PlanView {
-            environment: deployment.project.environment.name.as_str(),
-            versions: &versions,
-            plan: &prospect.plan,
-            undo: &prospect.undo,
-            findings: &prospect.findings,
-            changes: &prospect.changes,
-            show_undo: false,
-        };
-        anstream::eprintln!("{}", plan_text(&view).trim_end());
-    }
-    approval::ask(
-        session,
-        Given {
-            yes: arguments.yes,
-            saved_plan: false,
-        },
-        "Go back to this?",
-    )
+    versions.collect()
 }
 
 /// `rosey rollback --list`

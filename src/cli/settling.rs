@@ -1,10 +1,16 @@
 //! What a run that was cut off has left: told, and settled before anything else is done.
 
+use std::collections::BTreeSet;
+
+use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
-use crate::fleet::settle::{SettleError, Settler, Way, settle as settle_all};
+use crate::fleet::settle::{
+    SettleError, Settlement, Settler, Way, settle as settle_all, settlements,
+};
 use crate::model::EventKind;
 
 use super::Session;
+use super::approval::{self, Given};
 use super::conducting::Talk;
 use super::deployment::{Deployment, asking};
 use super::error::CommandError;
@@ -12,42 +18,90 @@ use super::exit::Exit;
 use super::marking::busy;
 use super::surroundings::Surroundings;
 
-/// Settles interrupted runs of the members; says whether there were any.
+/// Whether a run was cut off on some member, and is to be settled before anything else is done.
+pub(super) fn is_needed(survey: &Survey) -> bool {
+    !settlements(survey).is_empty()
+}
+
+/// Settles interrupted runs of the members, once somebody has agreed to that.
+///
+/// What comes after is planned on what is then there, so it is agreed to by itself.
 ///
 /// # Errors
-/// Exit code 5 while a run is still under way, 8 when something can't be put back.
+/// Exit code 9 when nobody agreed, 5 while a run is still under way, 8 when something can't be put back.
 pub(super) async fn settle(
     session: &Session,
     deployment: &Deployment,
     survey: &Survey,
     talk: &Talk,
-    command: &str,
-) -> Result<bool, CommandError> {
+    settling: Settling<'_>,
+) -> Result<(), CommandError> {
+    let runs: BTreeSet<_> = settlements(survey)
+        .into_iter()
+        .map(|(member, settlement)| {
+            let Settlement { interrupted, way } = settlement;
+            let goes = match way {
+                Way::Back => "goes back to how it was before",
+                Way::Forward(_) => "is committed, as on the other hosts",
+            };
+            let text = format!(
+                "{}: the run {} ({} by {}) was cut off and {goes}",
+                member.app, interrupted.run, interrupted.command, interrupted.author.user
+            );
+            note(talk, &member, text);
+            interrupted.run.to_string()
+        })
+        .collect();
+    let runs: Vec<_> = runs.into_iter().collect();
+    let question = format!(
+        "Settle what was cut off ({}), before anything else?",
+        runs.join(", ")
+    );
+    approval::ask(session, settling.given, &question, false).await?;
     let settler = Settler {
         run: Surroundings::new_run(),
         author: session.around.author(None, None),
-        command: command.to_owned(),
+        command: settling.command.to_owned(),
     };
     let (fleet, addresses) = (&deployment.fleet, &deployment.addresses);
-    let settled = settle_all(fleet, addresses, survey, &settler, talk.events()).await;
-    let settled = settled.map_err(|error| match error {
-        SettleError::Busy { host, holder } => busy(host.as_str(), &holder),
+    let settled = talk.acting(settle_all(
+        fleet,
+        addresses,
+        survey,
+        &settler,
+        talk.events(),
+    ));
+    let settled = settled.await.map_err(|error| match error {
+        SettleError::Busy { host, holder } => {
+            busy(&deployment.project.environment.name, host.as_str(), &holder)
+        }
         SettleError::Ask(error) => asking(&[error]),
         stuck @ SettleError::Stuck { .. } => CommandError::new(Exit::STUCK, stuck),
     })?;
     for (member, settlement) in &settled {
         let went = match settlement.way {
-            Way::Back => "went back to how it was before",
-            Way::Forward(_) => "was committed, as on the other hosts",
+            Way::Back => "is as before",
+            Way::Forward(_) => "is committed",
         };
-        let text = format!(
-            "{}: the run {} was cut off and {went}",
-            member.app, settlement.interrupted.run
+        let run = &settlement.interrupted.run;
+        note(
+            talk,
+            member,
+            format!("{}: the run {run} {went}", member.app),
         );
-        talk.events().emit(EventKind::Note {
-            host: Some(member.host.clone()),
-            text,
-        });
     }
-    Ok(!settled.is_empty())
+    Ok(())
+}
+
+/// Who settles, and what was agreed to beforehand.
+pub(super) struct Settling<'a> {
+    /// The command that comes after.
+    pub command: &'a str,
+    /// What was agreed to.
+    pub given: Given,
+}
+
+fn note(talk: &Talk, member: &Member, text: String) {
+    let host = Some(member.host.clone());
+    talk.events().emit(EventKind::Note { host, text });
 }

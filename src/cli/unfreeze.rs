@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::helper::protocol::Marks;
 
-use super::arguments::{self, Choice};
+use super::arguments;
 use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
@@ -16,7 +16,7 @@ pub(super) async fn run(
     arguments: arguments::Unfreeze,
 ) -> Result<Exit, CommandError> {
     let project = Project::open(&session.around, Some(&arguments.environment))?;
-    let deployment = Deployment::reach(session, project, &Choice::default(), None).await?;
+    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
     let survey = deployment.survey(BTreeMap::new()).await?;
     let frozen: Vec<_> = survey
         .members

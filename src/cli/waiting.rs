@@ -24,7 +24,7 @@ pub(super) async fn until_free(
     talk: &Talk,
 ) -> Result<bool, CommandError> {
     if !wait {
-        return refuse_busy(survey).map(|()| false);
+        return refuse_busy(survey, &deployment.project.environment.name).map(|()| false);
     }
     let mut survey = survey.clone();
     let mut waited = None;

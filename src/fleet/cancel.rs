@@ -55,7 +55,7 @@ impl Cancelling {
     }
 
     /// Returns when the waiting is to end too.
-    pub(super) async fn impatient(&self) {
+    pub async fn impatient(&self) {
         let mut cancel = self.0.clone();
         if cancel.wait_for(|cancel| cancel.again).await.is_err() {
             std::future::pending::<()>().await;

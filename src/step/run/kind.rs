@@ -90,8 +90,16 @@ impl Kind for Task {
         match (action(change), settings) {
             // Only the stamp goes, and it is put back.
             (Action::Remove, _) => Label::Reversible,
-            // What is undone can be done again.
-            (Action::Undo, _) => Label::Compensable,
+            // What is undone can be done again, and what is declared to do no harm stays done. The rest
+            // can't even be undone.
+            (Action::Undo, _) => {
+                let from = change.from.map(|resource| &resource.settings);
+                if from.is_some_and(plain::can_be_undone) {
+                    Label::Compensable
+                } else {
+                    Label::Irreversible
+                }
+            }
             (_, Some(settings)) if settings.contains_key("undo") => Label::Compensable,
             _ => Label::Irreversible,
         }

@@ -1,6 +1,7 @@
 //! Tasks that only have an effect: they run in the release, and a stamp in rosey's own directory
 //! says that they did.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -48,6 +49,12 @@ pub(super) fn is_undone(from: &Resource, to: Option<&Resource>) -> bool {
         Some(to) => earlier(from).any(|stamp| Some(stamp) == to.text("stamp")),
         None => from.settings.contains_key("undo"),
     }
+}
+
+/// Whether the way back from a stamp is declared: by a command, or by a promise that none is needed.
+pub(super) fn can_be_undone(settings: &BTreeMap<String, Value>) -> bool {
+    settings.contains_key("undo")
+        || settings.get("compatible").and_then(Value::as_bool) == Some(true)
 }
 
 fn earlier(resource: &Resource) -> impl Iterator<Item = &str> {

@@ -384,6 +384,17 @@ fn each_way_has_its_label() {
     assert_eq!(label(Some(&migrate("1")), None), Label::Compensable);
     assert_eq!(label(None, Some(&plain)), Label::Irreversible);
     assert_eq!(label(Some(&plain), None), Label::Reversible);
+    // Back to an earlier stamp: only where the later one says how, or that it does no harm.
+    let later = |of: &Resource| of.clone().setting("earlier", vec!["1"]);
+    let back = |from: &Resource| label(Some(&later(from)), Some(&migrate("1")));
+    let mut second = migrate("2");
+    assert_eq!(back(&second), Label::Compensable);
+    second.settings.remove("undo");
+    assert_eq!(back(&second), Label::Irreversible);
+    assert_eq!(
+        back(&second.setting("compatible", true)),
+        Label::Compensable
+    );
     let (id, wanted) = built();
     let change = Change {
         id: &id,

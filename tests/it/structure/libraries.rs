@@ -50,7 +50,8 @@ const LIBRARIES: &[Library] = &[
     library("petgraph", &["plan"]),
     library("serde_yaml", &["plan/saved.rs"]),
     // One server. The controller's own files are read without a port (content), a lock is a file lock (helper), and SSH
-    // sets an option of its socket (remote); the rest is who and where the person is (cli).
+    // sets an option of its socket (remote); the rest is who and where the person is, and that a terminal is left as
+    // it was found (cli).
     library(
         "rustix",
         &[
@@ -61,6 +62,7 @@ const LIBRARIES: &[Library] = &[
             "helper/serve.rs",
             "remote/wire.rs",
             "remote/trust.rs",
+            "cli/approval.rs",
             "cli/surroundings.rs",
         ],
     ),
