@@ -105,6 +105,9 @@ pub(super) async fn plan(
     prospect
         .findings
         .extend(deployment.notes(&declaration.survey));
+    prospect
+        .findings
+        .extend(deployment.undeclared(&declaration.survey));
     if prospect.plan.is_empty() {
         let environment = deployment.project.environment.name.as_str();
         let notes = Restatement::of(&declaration).notes(environment);

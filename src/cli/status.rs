@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::fleet::mixed::mixed;
-use crate::fleet::readback::host_outcome;
-use crate::model::{Finding, HostName, HostOutcome};
+use crate::model::Finding;
 use crate::report::table::{hosts_json, hosts_table};
 
 use super::Session;
 use super::arguments;
-use super::conducting::print_line;
-use super::deployment::Deployment;
+use super::conducting::{hosts_of, print_line};
+use super::deployment::{Deployment, unreachable_hosts};
 use super::drift::last_applied;
 use super::error::CommandError;
 use super::exit::Exit;
@@ -23,27 +22,31 @@ pub(super) async fn run(
     arguments: arguments::Status,
 ) -> Result<Exit, CommandError> {
     let project = Project::open(&session.around, arguments.environment.as_deref())?;
-    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
+    let choice = &arguments.choice;
+    let (deployment, missing) = Deployment::reach_some(session, project, choice, None).await?;
+    if deployment.fleet.is_empty() {
+        return Err(unreachable_hosts(&missing));
+    }
     let survey = deployment.survey(BTreeMap::new()).await?;
     let prospect = deployment
         .prospect(&survey, last_applied(&survey), false)
         .await?;
-    let mut hosts: BTreeMap<HostName, Vec<HostOutcome>> = BTreeMap::new();
-    for (member, app) in &survey.members {
-        let current = app.ledger.as_ref().and_then(|ledger| ledger.current());
-        let actual = prospect.members.get(member).map(|seen| &seen.actual);
-        let outcome = host_outcome(member.app.to_string(), current, actual);
-        hosts.entry(member.host.clone()).or_default().push(outcome);
-    }
+    let hosts = hosts_of(&survey, Some(&prospect));
     let mut notes = deployment.notes(&survey);
+    notes.extend(deployment.holds(&survey));
     notes.extend(deployment.undeclared(&survey));
     if arguments.json {
+        let unread: BTreeMap<_, _> = missing
+            .iter()
+            .map(|(host, error)| (host, error.to_string()))
+            .collect();
         let document = json!({
             "format_version": "1.0",
             "environment": deployment.project.environment.name,
             "hosts": hosts_json(&hosts),
             "mixed": !mixed(&survey).is_empty(),
             "notes": notes,
+            "unreachable": unread,
         });
         print_line(&document.to_string());
     } else {
@@ -61,5 +64,9 @@ pub(super) async fn run(
                 .for_each(|remedy| print_line(&format!("  {remedy}")));
         }
     }
-    Ok(Exit::DONE)
+    if missing.is_empty() {
+        Ok(Exit::DONE)
+    } else {
+        Err(unreachable_hosts(&missing))
+    }
 }

@@ -51,6 +51,7 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
         findings.extend(seen.owned(id));
         findings.extend(seen.foreign(id, wanted, found)?);
         findings.extend(seen.ports(wanted, found));
+        findings.extend(seen.stale(id, wanted, found));
         findings.extend(seen.venv(id, wanted, found)?);
     }
     Ok(findings)
@@ -305,6 +306,32 @@ impl Seen<'_> {
             class: FindingClass::Note,
             ..self.blocking(message, remedy)
         }))
+    }
+
+    /// A service that is never restarted may run on what it used before: nothing that an apply changes.
+    fn stale(
+        &self,
+        id: &ResourceId,
+        wanted: &Resource,
+        found: Option<&Resource>,
+    ) -> Option<Finding> {
+        let never = wanted.settings.get("restart").and_then(Value::as_text) == Some("never");
+        let found = found.filter(|found| found.is("active") && !found.is("fresh"))?;
+        if !never || id.kind != ResourceKind::SERVICE || self.applied.is_none() {
+            return None;
+        }
+        let message = format!(
+            "{} runs since before the last change of what it uses, and `restart \"never\"` leaves it so",
+            id.name
+        );
+        let remedy = match found.settings.get("manager").and_then(Value::as_text) {
+            Some("process") => None,
+            _ => Some(format!("sudo systemctl restart {}", id.name)),
+        };
+        Some(Finding {
+            class: FindingClass::Note,
+            ..self.blocking(message, remedy)
+        })
     }
 
     /// Ports that a service wants which doesn't run yet, and that somebody listens on.
