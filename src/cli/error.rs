@@ -57,7 +57,10 @@ impl CommandError {
     /// A signal came before anything was begun.
     #[must_use]
     pub fn cancelled(signal: u8) -> Self {
-        Self::new(Exit::cancelled_by(signal), "cancelled before anything was done")
+        Self::new(
+            Exit::cancelled_by(signal),
+            "cancelled before anything was done",
+        )
     }
 
     /// How a command ended that failed so before it had a run.

@@ -76,3 +76,47 @@ pub(super) fn exit_of<'a>(results: impl IntoIterator<Item = &'a GateResult> + Cl
         .any(|result| result.verdict == Verdict::Inconclusive);
     if open { Exit::UNAPPROVED } else { Exit::DONE }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::gate::GateClass;
+
+    fn result(class: GateClass, verdict: Verdict) -> GateResult {
+        GateResult {
+            gate: "it".to_owned(),
+            class,
+            verdict,
+            detail: String::new(),
+            elapsed: 1,
+        }
+    }
+
+    #[test]
+    fn each_class_of_gates_has_its_code() {
+        let classes = [
+            (GateClass::Process, 11),
+            (GateClass::Connection, 12),
+            (GateClass::Database, 13),
+            (GateClass::Command, 14),
+            (GateClass::Performance, 15),
+            (GateClass::Health, 16),
+        ];
+        for (class, code) in classes {
+            assert_eq!(exit_of(&[result(class, Verdict::Failed)]), Exit(code));
+            assert_eq!(exit_of(&[result(class, Verdict::Passed)]), Exit::DONE);
+        }
+    }
+
+    #[test]
+    fn the_first_that_failed_counts_and_before_all_that_are_open() {
+        use GateClass::{Command, Connection, Health, Process};
+        let passed = result(Process, Verdict::Passed);
+        let open = result(Command, Verdict::Inconclusive);
+        let failed = result(Health, Verdict::Failed);
+        let later = result(Connection, Verdict::Failed);
+        let all = [passed.clone(), open.clone(), failed, later];
+        assert_eq!(exit_of(&all), Exit(16));
+        assert_eq!(exit_of(&[passed, open]), Exit::UNAPPROVED);
+    }
+}

@@ -220,3 +220,28 @@ fn bytes_that_are_nowhere_are_named() {
     assert_eq!(std::fs::read(&smoke).unwrap(), bytes);
     here.rosey.run(&["drift", "test"]).exits(0);
 }
+
+#[test]
+fn what_was_not_healthy_when_it_was_put_right_is_held() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let well = project.path("well");
+    project.write("well", "");
+    let gate = format!("command \"well\" run=\"test -e {}\"", well.display());
+    here.declare("within \"5s\"", "within \"1s\"");
+    here.declare("process \"bot\"", &gate);
+    here.apply().exits(0);
+    std::fs::remove_file(&well).unwrap();
+    here.kill(here.process());
+    let heal = ["drift", "test", "--heal", "--yes"];
+    // The gate failed before too, so it doesn't judge the way back.
+    here.rosey.run(&heal).exits(7);
+    let held = here.rosey.run(&heal).exits(5);
+    assert!(held.stderr.contains("release-hold"), "{}", held.stderr);
+    let status = here.rosey.run(&["status", "test"]).exits(0).stdout;
+    assert!(status.contains("is held since"), "{status}");
+    project.write("well", "");
+    here.rosey.run(&["release-hold", "test"]).exits(0);
+    here.rosey.run(&heal).exits(0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+}

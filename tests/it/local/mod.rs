@@ -15,5 +15,6 @@ mod rollback;
 mod saved_plans;
 mod secrets;
 mod tasks;
+mod told;
 mod turns;
 mod user;

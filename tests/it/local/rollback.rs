@@ -66,25 +66,102 @@ fn a_target_is_a_generation_a_release_or_a_version() {
     assert_eq!(here.serving().as_deref(), Some("1.0.0"));
 }
 
+/// The first version has a gate that the test can make fail; the second one hasn't.
+fn with_a_gate<'a>(project: &'a Project) -> Here<'a> {
+    let here = Here::at(project);
+    let well = project.path("well");
+    project.write("well", "");
+    let gate = format!("command \"well\" run=\"test -e {}\"", well.display());
+    here.declare("within \"5s\"", "within \"1s\"");
+    here.declare("process \"bot\"", &gate);
+    here.apply().exits(0);
+    here.declare(&gate, "process \"bot\"");
+    project.write("bot/VERSION", "2.0.0");
+    here.apply().exits(0);
+    std::fs::remove_file(well).unwrap();
+    here
+}
+
 #[test]
 fn an_unhealthy_target_is_left_again_unless_forced() {
     let project = Project::with_bot();
+    let here = with_a_gate(&project);
+    let before = here.look();
+    back(&here, &[], 7);
+    assert_eq!(here.serving().as_deref(), Some("2.0.0"));
+    before.must_equal(&here.look());
+
+    back(&here, &["--force"], 0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    // Nobody has read its gates, so nothing says that it is healthy.
+    let status = here
+        .rosey
+        .run(&["status", "test", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(status["hosts"]["here"]["healthy"], false, "{status:#}");
+    let list = here.rosey.run(&["rollback", "test", "--list", "--json"]);
+    let list = list.exits(0).json();
+    let generations = list["generations"].as_array().unwrap();
+    let current = generations.iter().find(|it| it["current"] == true).unwrap();
+    assert_eq!(current["verified"], false, "{list:#}");
+    // Its own gates are still the ones that judge it.
+    here.rosey.run(&["verify", "test"]).exits(14);
+}
+
+#[test]
+fn nothing_to_do_says_how_the_hosts_are() {
+    let project = Project::with_bot();
     let here = Here::applied(&project);
+    let ran = here
+        .rosey
+        .run(&["rollback", "test", "--to", "1", "--yes", "--json"]);
+    let lines = super::here::lines_with_one_outcome(&ran, 0);
+    let outcome = lines.last().unwrap();
+    assert_eq!(outcome["outcome"], "unchanged");
+    assert_eq!(outcome["hosts"]["here"]["version"], "1.0.0", "{outcome}");
+    assert_eq!(outcome["hosts"]["here"]["healthy"], true, "{outcome}");
+}
+
+#[test]
+fn what_can_not_be_undone_is_refused_whatever_was_agreed_to() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    project.write("bot/migrations/1", "");
+    here.add(
+        r#"task "migrate" once=#true { run "echo up >> data/migrated"; inputs "migrations/"; }"#,
+    );
+    let all = ["apply", "test", "--yes", "--allow-irreversible"];
+    here.rosey.run(&all).exits(0);
+    project.write("bot/migrations/2", "");
     project.write("bot/VERSION", "2.0.0");
-    here.declare("fault \"\"", "fault \"exit\"");
-    here.declare("within \"5s\"", "within \"600ms\"");
-    here.declare("process \"bot\"", "");
+    here.rosey.run(&all).exits(0);
+    let before = here.look();
+    for more in [&[][..], &["--allow-irreversible"]] {
+        let said = back(&here, more, 10);
+        assert!(said.contains("can't be undone"), "{said}");
+    }
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("2.0.0"));
+}
+
+#[test]
+fn what_would_fail_is_refused() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
     here.declare(
-        "        http ",
-        "        tcp \"127.0.0.1:1\"\n        http ",
+        "file \"local.env\" seed",
+        "file \"must.env\"\n        file \"local.env\" seed",
     );
-    here.apply().exits(7);
-    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
-    // There is nothing earlier that was ever healthy.
-    let lines = super::here::lines_with_one_outcome(
-        &here.rosey.run(&["rollback", "test", "--yes", "--json"]),
-        1,
+    project.write("srv/shared/must.env", "A=1\n");
+    here.apply().exits(0);
+    project.write("bot/VERSION", "2.0.0");
+    here.apply().exits(0);
+    std::fs::remove_file(project.path("srv/shared/must.env")).unwrap();
+    let said = back(&here, &[], 10);
+    assert!(
+        said.contains("must.env is missing") || said.contains("missing: "),
+        "{said}"
     );
-    assert_eq!(lines.last().unwrap()["outcome"], "refused");
-    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    assert_eq!(here.serving().as_deref(), Some("2.0.0"));
 }

@@ -131,6 +131,97 @@ fn is_cancelled_by(what: Signal, code: i32) {
     here.apply().exits(0);
 }
 
+/// A run that was cut off, with its helper killed in the middle of a task.
+fn cut_off(here: &Here<'_>) {
+    let underway = Underway::begin(here);
+    here.kill(helper(here));
+    underway.end();
+    here.project.write("go", "");
+    here.declare("task \"wait\"", "// task \"wait\"");
+}
+
+#[test]
+fn what_was_cut_off_is_settled_only_where_somebody_agrees() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    project.write("bot/VERSION", "2.0.0");
+    here.apply().exits(0);
+    cut_off(&here);
+    let before = here.look();
+    for command in [
+        &["apply", "test"][..],
+        &["rollback", "test"],
+        &["remove", "test"],
+        &["drift", "test", "--heal"],
+    ] {
+        let ran = here.rosey.run(command).exits(9);
+        assert!(ran.stderr.contains("nothing was done"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("cut off"), "{}", ran.stderr);
+    }
+    // What would be refused anyway is refused first, agreed or not.
+    here.rosey
+        .run(&["rollback", "test", "--to", "9.9.9", "--yes"])
+        .exits(1);
+    before.must_equal(&here.look());
+    let lines = lines_with_one_outcome(&here.rosey.run(&["apply", "test", "--json"]), 9);
+    let outcome = lines.last().unwrap();
+    assert_eq!(outcome["outcome"], "refused");
+    assert_eq!(outcome["hosts"]["here"]["version"], "2.0.0", "{outcome}");
+    let drift = here.rosey.run(&["drift", "test", "--json"]).json();
+    assert_eq!(drift["mixed"], false);
+    assert!(drift["notes"].to_string().contains("cut off"), "{drift}");
+    before.must_equal(&here.look());
+    here.rosey.run(&["rollback", "test", "--yes"]).exits(0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    let drift = here.rosey.run(&["drift", "test", "--json"]).exits(0).json();
+    assert!(!drift["notes"].to_string().contains("cut off"), "{drift}");
+}
+
+#[test]
+fn a_signal_is_heard_before_there_is_a_run() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let before = here.look();
+    here.add(r#"build "touch ../builds; until [ -e ../go ]; do sleep 0.05; done""#);
+    for (what, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 143)] {
+        let child = here
+            .rosey
+            .command(&["apply", "test", "--yes", "--json"])
+            .spawn()
+            .unwrap();
+        let builds = project.path("builds");
+        wait_until("the build to run", PATIENCE, || builds.exists());
+        signal(child.id(), what);
+        let ran = Ran::new("apply".to_owned(), &child.wait_with_output().unwrap());
+        let lines = lines_with_one_outcome(&ran, code);
+        assert_eq!(lines.last().unwrap()["outcome"], "cancelled");
+        std::fs::remove_file(builds).unwrap();
+    }
+    project.write("go", "");
+    before.must_equal(&here.look());
+}
+
+#[test]
+fn a_signal_is_heard_while_another_run_is_waited_for() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let first = Underway::begin(&here);
+    let second = here
+        .rosey
+        .command(&["rollback", "test", "--to", "1", "--wait", "--yes", "--json"])
+        .spawn()
+        .unwrap();
+    let there = || here.processes("rosey helper").len() >= 2;
+    wait_until("the second to be there", PATIENCE, there);
+    // Signals are listened for before any host is reached.
+    signal(second.id(), Signal::INT);
+    let ran = Ran::new("rollback".to_owned(), &second.wait_with_output().unwrap());
+    let lines = lines_with_one_outcome(&ran, 130);
+    assert_eq!(lines.last().unwrap()["outcome"], "cancelled");
+    project.write("go", "");
+    lines_with_one_outcome(&first.end(), 0);
+}
+
 #[test]
 fn a_run_that_is_cancelled_before_it_begins_says_so() {
     let project = Project::with_bot();
@@ -157,7 +248,8 @@ fn a_run_that_is_cancelled_before_it_begins_says_so() {
 
 #[test]
 fn a_hangup_leaves_everything_as_it_was() {
-    is_cancelled_by(Signal::HUP, 129);
+    // The contract has no code of its own for it: a terminal that is gone counts as a termination.
+    is_cancelled_by(Signal::HUP, 143);
 }
 
 /// As a job is cancelled in CI: INT, TERM 7.5 s later, KILL 2.5 s after that. Here with a way back that takes longer.

@@ -4,6 +4,7 @@
 
 mod binary;
 mod demo_plan;
+mod documents;
 mod layers;
 mod libraries;
 mod sources;

@@ -1,0 +1,179 @@
+//! What status and plan tell of what stands in the way, what is elsewhere, and what can't be read.
+
+use super::here::Here;
+use crate::support::Project;
+
+#[test]
+fn a_freeze_is_shown_by_status_and_plan() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let freeze = ["freeze", "test", "--reason", "the fair"];
+    here.rosey
+        .run(&[&freeze[..], &["--only", "nobody"]].concat())
+        .exits(1);
+    here.rosey
+        .run(&[&freeze[..], &["--only", "here"]].concat())
+        .exits(0);
+    for command in ["status", "plan"] {
+        let said = here.rosey.run(&[command, "test"]).exits(0).stdout;
+        assert!(said.contains("the fair"), "{command}: {said}");
+        assert!(said.contains("rosey unfreeze test"), "{command}: {said}");
+    }
+    here.rosey
+        .run(&["unfreeze", "test", "--except", "here"])
+        .exits(1);
+    here.rosey.run(&["unfreeze", "test"]).exits(0);
+    let said = here.rosey.run(&["status", "test"]).exits(0).stdout;
+    assert!(!said.contains("the fair"), "{said}");
+}
+
+#[test]
+fn what_can_be_read_is_shown_beside_what_can_not() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let gone =
+        "host \"here\" local=#true\nhost \"gone\" address=\"127.0.0.1\" user=\"nobody\" port=1";
+    here.declare("host \"here\" local=#true", gone);
+    // Beside a host that is far away a root can't be relative to the declaration.
+    here.declare("../srv", here.root().to_str().unwrap());
+    let ran = here.rosey.run(&["status", "test", "--json"]).exits(4);
+    let status = ran.json();
+    assert_eq!(status["hosts"]["here"]["version"], "1.0.0", "{status:#}");
+    assert!(status["unreachable"]["gone"].is_string(), "{status:#}");
+    assert!(ran.stderr.contains("gone: "), "{}", ran.stderr);
+    let text = here.rosey.run(&["status", "test"]).exits(4).stdout;
+    assert!(text.contains("1.0.0"), "{text}");
+    // Where nobody is there, there is nothing to show.
+    let ran = here
+        .rosey
+        .run(&["status", "test", "--only", "gone"])
+        .exits(4);
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn an_app_at_its_old_root_is_told_and_can_be_taken_away() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let old = here.root();
+    here.declare("root \"../srv\"", "root \"../elsewhere\"");
+    let remedy = format!("rosey remove test bot --root {} --only here", old.display());
+    for command in ["status", "plan"] {
+        let said = here.rosey.run(&[command, "test"]).stdout;
+        assert!(said.contains(&remedy), "{command}: {said}");
+    }
+    let words: Vec<&str> = remedy.split(' ').skip(1).collect();
+    here.rosey
+        .run(&["remove", "test", "bot", "--root", "/nowhere", "--yes"])
+        .exits(1);
+    assert!(old.join("current").exists());
+    here.rosey.run(&[&words[..], &["--yes"]].concat()).exits(0);
+    assert!(!old.join("current").exists());
+    assert_eq!(here.serving(), None);
+    let said = here.rosey.run(&["status", "test"]).stdout;
+    assert!(!said.contains("--root"), "{said}");
+    here.apply().exits(0);
+    assert!(project.path("elsewhere/current").exists());
+}
+
+#[test]
+fn a_service_that_is_never_restarted_is_noted_when_it_is_stale() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    here.declare(
+        "service \"bot\" { exec \"python3 server.py\"; }",
+        "service \"bot\" { exec \"python3 server.py\"; restart \"never\"; }",
+    );
+    here.declare("json \"version\" \"{{ version }}\"", "");
+    here.apply().exits(0);
+    let stale = || {
+        let plan = here.rosey.run(&["plan", "test", "--json"]).exits(0).json();
+        assert_eq!(plan["changes"], false, "{plan:#}");
+        plan["findings"].to_string().contains("leaves it so")
+    };
+    assert!(!stale());
+    let process = here.process();
+    project.write("bot/VERSION", "2.0.0");
+    here.apply().exits(0);
+    assert_eq!(here.process(), process);
+    assert!(stale());
+}
+
+#[test]
+fn quiet_is_silent_where_all_went_well() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let ran = here.rosey.run(&["apply", "test", "--yes", "-q"]).exits(0);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+    let refused = here
+        .rosey
+        .run(&["rollback", "test", "--yes", "-q"])
+        .exits(1);
+    assert_ne!(refused.stderr, "");
+}
+
+#[test]
+fn a_plan_with_changes_ends_with_2_where_that_is_asked_for() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let detailed = ["plan", "test", "--detailed-exitcode"];
+    here.rosey.run(&["plan", "test"]).exits(0);
+    here.rosey.run(&detailed).exits(2);
+    here.apply().exits(0);
+    here.rosey.run(&detailed).exits(0);
+}
+
+#[test]
+fn the_environment_may_be_named_by_a_variable() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let other = std::fs::read_to_string(project.path("environments/test.kdl")).unwrap();
+    project.environment("other", &other.replace("../srv", "../other"));
+    here.rosey.run(&["apply", "--yes"]).exits(3);
+    let named = here
+        .rosey
+        .command(&["apply", "--yes", "--json"])
+        .env("ROSEY_ENV", "test")
+        .output()
+        .unwrap();
+    assert_eq!(named.status.code(), Some(0), "{named:?}");
+    assert!(here.root().join("current").exists());
+    assert!(!project.path("other").exists());
+}
+
+#[test]
+fn planning_writes_nothing_and_runs_nothing() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    here.add(r#"task "mark" { run "touch ../../../ran"; undo "true"; }"#);
+    here.declare(
+        "process \"bot\"",
+        "command \"mark\" run=\"touch ../../../ran\"",
+    );
+    for command in [
+        &["plan", "test"][..],
+        &["plan", "test", "--undo", "--json"],
+        &["status", "test"],
+        &["drift", "test"],
+        &["check", "test"],
+    ] {
+        here.rosey.run(command).exits(0);
+    }
+    assert!(!here.root().exists());
+    assert!(!here.rosey.home().join("registry").exists());
+    assert!(!project.path("ran").exists());
+}
+
+#[test]
+fn a_check_contacts_no_host() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let host = format!("host \"far\" address=\"127.0.0.1\" user=\"nobody\" port={port}");
+    here.declare("host \"here\" local=#true", &host);
+    here.declare("../srv", here.root().to_str().unwrap());
+    here.rosey.run(&["check", "test"]).exits(0);
+    assert!(listener.accept().is_err(), "nobody has connected");
+}
