@@ -191,7 +191,8 @@ async fn forget_left(
         let apps = vec![address.clone()];
         let locked = connection.lock(run.clone(), apps, author.clone(), "remove".to_owned());
         if let Locked::Busy(holder) = locked.await.map_err(|error| asking(&[error]))? {
-            return Err(busy(member.host.as_str(), &holder));
+            let environment = &deployment.project.environment.name;
+            return Err(busy(environment, member.host.as_str(), &holder));
         }
         let forgotten = connection
             .forget(run.clone(), member.app.clone(), true)
