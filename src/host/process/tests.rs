@@ -124,9 +124,17 @@ fn a_service_is_started_seen_restarted_and_stopped() {
     app.act(ServiceAct::Restart).unwrap();
     let second = app.status();
     assert_ne!(second.main_process, first.main_process);
-    assert!(second.started.unwrap().is_after(&first.started.unwrap()));
+    assert!(
+        second
+            .started
+            .clone()
+            .unwrap()
+            .is_after(&first.started.unwrap())
+    );
     assert_eq!(proc::alive(process), None);
     until("both starts in the log", || app.log() == ["began", "began"]);
+    let since = |moment| app.host.service_log(&app.unit, 100, moment);
+    assert_eq!(since(second.started.as_ref()), ["began"], "of this start");
     app.act(ServiceAct::Stop).unwrap();
     app.act(ServiceAct::Stop).unwrap();
     let status = app.status();

@@ -579,6 +579,32 @@ fn a_step_whose_gates_fail_tells_why_with_the_end_of_the_log() {
 }
 
 #[test]
+fn what_asking_for_health_leaves_in_a_log_is_no_news() {
+    let host = host();
+    let looks = [
+        "GET /api/health HTTP/1.1 200",
+        "127.0.0.1 GET /api/health 200",
+    ];
+    host.log(
+        &unit(),
+        &[
+            looks[0],
+            "no token: set TOKEN",
+            looks[1],
+            "GET /api/healthy 404",
+        ],
+    );
+    host.kill_service(&unit(), "exit-code 1");
+    let gates = gates([process(), http(plain())]);
+    let error = Bench::new()
+        .apply(&host, &Attending(GatesKind), &check(&gates))
+        .unwrap_err();
+    let text = error.to_string();
+    let (_, log) = text.split_once("ends:").expect("it has a log");
+    assert_eq!(log, "\n  no token: set TOKEN\n  GET /api/healthy 404");
+}
+
+#[test]
 fn a_step_whose_gates_say_nothing_is_no_verdict() {
     let host = host();
     host.on_command(|_, _| said(Some(127), "bin/smoke: not found\n"));
