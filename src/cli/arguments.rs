@@ -4,15 +4,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Deploys apps to ordinary Linux servers: previews, applies, proves healthy, or takes every server back.
+/// Deploys apps to ordinary Linux servers, proves them healthy, or takes every server back.
 #[derive(Debug, Parser)]
 #[command(name = "rosey", version, max_term_width = 100)]
 #[command(after_help = "\
-Begin with `rosey init`, then `rosey check`, `rosey doctor ENV`, `rosey plan ENV` and `rosey apply ENV`.
-Exit codes: 0 done, 2 differences, 3 declaration, 4 unreachable, 5 locked or held, 6 stale plan, 7 rolled back,
-8 a person is needed, 9 approval missing, 10 can't work, 11-16 gates, 17 degraded, 18 still going back.")]
+Begin with: rosey init, rosey check, rosey doctor ENV, rosey plan ENV, rosey apply ENV
+
+Exit codes:
+  0 done    1 wrong use or internal error    2 differences    3 wrong declaration
+  4 a host is unreachable    5 locked, frozen or held    6 stale plan
+  7 failed and rolled back   8 a person is needed        9 approval is missing
+  10 can't work    11-16 a gate fails    17 degraded    18 still going back")]
 pub struct Arguments {
-    /// Says more; twice for everything.
+    /// Says everything that happens.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Says nothing but failures.
@@ -262,7 +266,7 @@ pub struct Verify {
 /// `rosey status`
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Which environment; $ROSEY_ENV or the only one when left out.
+    /// Which environment; $ROSEY_ENV or all of them when left out.
     pub environment: Option<String>,
     /// Prints one JSON document.
     #[arg(long)]

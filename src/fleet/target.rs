@@ -59,7 +59,7 @@ pub enum TargetError {
     },
     /// No ancestor will do.
     #[error(
-        "{app} has no earlier generation that is verified and was neither left nor marked as bad; `rosey rollback --list` shows all, and `--to` goes to any of them"
+        "{app} has no earlier generation that is verified and was neither left nor marked as bad; `--to` goes to any"
     )]
     NoneEarlier {
         /// The app.

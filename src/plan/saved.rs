@@ -230,7 +230,11 @@ impl Body {
                 &new.declared.short(),
             );
             differs("the release", &old.release, &new.release);
-            differs("the rendered tree", &old.tree, &new.tree);
+            let tree = |tree: &str| {
+                let digest = tree.parse::<Digest>();
+                digest.map_or_else(|_| tree.to_owned(), |digest| digest.short())
+            };
+            differs("the rendered tree", &tree(&old.tree), &tree(&new.tree));
             differs(
                 "what is on the host",
                 &old.facts.short(),

@@ -51,10 +51,17 @@ impl Progress {
             && self.bars.is_some()
             && is_passing(&event.kind)
         {
-            self.bar(host).set_message(text.clone());
+            let bar = self.bar(host);
+            bar.set_message(text.clone());
+            bar.reset_elapsed();
             if self.volume < Volume::Verbose {
                 return;
             }
+        }
+        if let Some(host) = ends_on(&event.kind)
+            && let Some(bar) = self.hosts.remove(host)
+        {
+            bar.finish_and_clear();
         }
         if self.volume >= weight(&event.kind) {
             self.line(&text);
@@ -71,14 +78,16 @@ impl Progress {
     fn bar(&mut self, host: &HostName) -> &ProgressBar {
         let bars = self.bars.as_ref();
         self.hosts.entry(host.clone()).or_insert_with(|| {
-            let style = ProgressStyle::with_template("{spinner} {msg}")
+            let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner());
             let bar = ProgressBar::new_spinner().with_style(style);
-            bar.enable_steady_tick(Duration::from_millis(100));
-            match bars {
+            let bar = match bars {
                 Some(bars) => bars.add(bar),
                 None => bar,
-            }
+            };
+            // Only where it belongs already: what is drawn before stays on the terminal for ever.
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
         })
     }
 
@@ -111,6 +120,19 @@ fn host(event: &EventKind) -> Option<&HostName> {
         | EventKind::Waiting {
             host: Some(host), ..
         } => Some(host),
+        _ => None,
+    }
+}
+
+/// The host on which what was going on has ended.
+fn ends_on(event: &EventKind) -> Option<&HostName> {
+    match event {
+        EventKind::StepDone { host, .. }
+        | EventKind::StepFailed { host, .. }
+        | EventKind::Transfer {
+            host, done: true, ..
+        }
+        | EventKind::WentBack { host, .. } => Some(host),
         _ => None,
     }
 }
