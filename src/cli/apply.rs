@@ -243,6 +243,7 @@ async fn execute(
         deployment,
         declaration,
         prospect,
+        ..
     } = planned;
     let order = Order {
         id: Surroundings::new_run(),

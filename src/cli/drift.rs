@@ -25,6 +25,7 @@ use super::healing::Healing;
 use super::notes::refuse_busy;
 use super::project::Project;
 use super::settling::{self, Settling};
+use super::restarts::restarts;
 use super::surroundings::Surroundings;
 
 pub(super) async fn run(
@@ -158,6 +159,7 @@ async fn prepare(
             undo: &prospect.undo,
             findings: &prospect.findings,
             changes: &prospect.changes,
+            restarts: &restarts(session, &deployment.project, &prospect.plan),
             show_undo: false,
         },
         json: arguments.json,
@@ -271,6 +273,16 @@ struct Finding<'a> {
     detail: String,
     owner: Option<String>,
     modified_at: Option<String>,
+}
+
+/// How many things of each member are not as they were applied.
+pub(super) fn drifted(prospect: &Prospect) -> BTreeMap<Member, usize> {
+    let mut drifted = BTreeMap::new();
+    for finding in findings(prospect) {
+        let ResourceId { host, app, .. } = finding.resource;
+        *drifted.entry(Member::new(host, app)).or_default() += 1;
+    }
+    drifted
 }
 
 /// What differs: paths where a resource has paths, else the resource itself.

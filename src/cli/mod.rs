@@ -29,6 +29,7 @@ mod project;
 mod release_hold;
 mod recording;
 mod remove;
+mod restarts;
 mod restating;
 mod renewal;
 mod restoring;

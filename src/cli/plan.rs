@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::fleet::declared::Declared;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::Prospect;
-use crate::model::{Digest, EnvironmentName, Finding, FindingClass, Hold};
+use crate::model::{Digest, EnvironmentName, Finding, FindingClass, Hold, ResourceId};
 use crate::plan::saved::{Body, SavedMember, SavedPlan};
 use crate::report::{PlanView, plan_document, plan_text};
 
@@ -16,6 +16,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
 use super::renewal::renewed;
+use super::restarts::restarts;
 use super::restating::Restatement;
 use super::surroundings::Surroundings;
 use super::{Session, conducting};
@@ -31,6 +32,8 @@ pub(super) struct Planned {
     pub declaration: Declaration,
     /// The plan, with what was found.
     pub prospect: Prospect,
+    /// How long the last restart of each service took.
+    pub restarts: BTreeMap<ResourceId, u64>,
 }
 
 pub(super) async fn run(
@@ -113,10 +116,12 @@ pub(super) async fn plan(
         let notes = Restatement::of(&declaration).notes(environment);
         prospect.findings.extend(notes);
     }
+    let restarts = restarts(session, &deployment.project, &prospect.plan);
     let mut planned = Planned {
         deployment,
         declaration,
         prospect,
+        restarts,
     };
     let held = held(&planned);
     planned.prospect.findings.extend(held);
@@ -183,6 +188,7 @@ pub(super) fn view<'a>(
         undo: &planned.prospect.undo,
         findings: &planned.prospect.findings,
         changes: &planned.prospect.changes,
+        restarts: &planned.restarts,
         show_undo,
     }
 }

@@ -157,6 +157,7 @@ async fn prepare(
             undo: &prospect.undo,
             findings: &prospect.findings,
             changes: &BTreeMap::new(),
+            restarts: &BTreeMap::new(),
             show_undo: false,
         },
         json: arguments.json,

@@ -22,6 +22,7 @@ use super::exit::Exit;
 use super::healing::Healing;
 use super::project::Project;
 use super::settling::{self, Settling};
+use super::restarts::restarts;
 use super::surroundings::Surroundings;
 use super::{Session, restoring, waiting};
 
@@ -156,6 +157,7 @@ async fn prepare(
                 undo: &prospect.undo,
                 findings: &prospect.findings,
                 changes: &prospect.changes,
+                restarts: &restarts(session, &deployment.project, &prospect.plan),
                 show_undo: false,
             },
             json: arguments.json,

@@ -1,5 +1,7 @@
 //! Looking back: the list of runs, and one of them step by step.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Row, params};
 use serde::Serialize;
 
@@ -134,6 +136,32 @@ impl History {
              ORDER BY started DESC, id DESC LIMIT ?2"
         );
         self.rows(&sql, params![environment, limit], run_row)
+    }
+
+    /// How long the last restart of each service took, in milliseconds: by host, app and service.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn restarts(
+        &self,
+        environment: &str,
+    ) -> Result<BTreeMap<(String, String, String), u64>, HistoryError> {
+        // The other columns are of the row with the largest number (SQLite, "Bare columns in an
+        // aggregate query").
+        let rows = self.rows(
+            "SELECT steps.host, steps.app, steps.resource, steps.elapsed, max(steps.number) \
+             FROM steps JOIN runs ON runs.id = steps.run \
+             WHERE runs.environment = ?1 AND steps.action = 'restart' AND steps.result = 'changed' \
+             AND steps.elapsed IS NOT NULL GROUP BY steps.host, steps.app, steps.resource",
+            [environment],
+            |row| {
+                Ok((
+                    (row.get(0)?, row.get(1)?, row.get(2)?),
+                    row.get::<_, i64>(3)?.unsigned_abs(),
+                ))
+            },
+        )?;
+        Ok(rows.into_iter().collect())
     }
 
     /// One run by its name, or by a beginning that only one has.

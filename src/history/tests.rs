@@ -341,3 +341,53 @@ fn drift_and_audit_are_kept() {
         ("ann", "unlock")
     );
 }
+
+#[test]
+fn the_last_restart_of_each_service_is_known() {
+    let (_directory, path) = place();
+    let restarted = |elapsed| {
+        let step = "a/bot/service:bot.service";
+        let EventKind::StepStarted {
+            host,
+            app,
+            step,
+            within,
+            ..
+        } = begun(step)
+        else {
+            unreachable!("a step begins")
+        };
+        let began = EventKind::StepStarted {
+            host: host.clone(),
+            app: app.clone(),
+            step: step.clone(),
+            kind: StepKind::RESTART,
+            action: Action::Restart,
+            resource: "bot.service".to_owned(),
+            within,
+        };
+        let done = EventKind::StepDone {
+            host,
+            app,
+            step,
+            action: Some(Action::Restart),
+            back: false,
+            changed: true,
+            elapsed,
+        };
+        [began, done]
+    };
+    for (run, elapsed) in [("20261120T120000Z-1", 900), ("20261120T130000Z-2", 300)] {
+        let mut events = vec![started(run)];
+        events.extend(restarted(elapsed));
+        record(&path, events);
+    }
+    let history = History::open(&path).unwrap();
+    let key = (
+        host().to_string(),
+        app().to_string(),
+        "bot.service".to_owned(),
+    );
+    assert_eq!(history.restarts("prod").unwrap(), [(key, 300)].into());
+    assert!(history.restarts("test").unwrap().is_empty());
+}

@@ -8,7 +8,7 @@ use crate::model::{
     Action, Finding, FindingClass, HostName, Label, Plan, Reason, ResourceId, Step, StepKind, Wave,
 };
 
-use super::text::{count, steps, thing, thing_of};
+use super::text::{count, duration, steps, thing, thing_of};
 
 /// A plan with all that is shown beside it.
 pub struct PlanView<'a> {
@@ -24,6 +24,8 @@ pub struct PlanView<'a> {
     pub findings: &'a [Finding],
     /// Files inside resources that differ; of a new release, from the one that stands.
     pub changes: &'a BTreeMap<ResourceId, Vec<PathChange>>,
+    /// How long the last restart of each service took, in milliseconds, where it is known.
+    pub restarts: &'a BTreeMap<ResourceId, u64>,
     /// Whether the way back is shown step by step.
     pub show_undo: bool,
 }
@@ -43,7 +45,7 @@ pub fn plan_text(view: &PlanView<'_>) -> String {
     } else {
         let _ = writeln!(text, "{}", headline(view));
         body(&mut text, view.plan, view.changes);
-        away(&mut text, view.plan);
+        away(&mut text, view);
     }
     if view.show_undo && !view.undo.is_empty() {
         let _ = writeln!(
@@ -237,8 +239,9 @@ fn new_path_text(path: &PathChange) -> String {
 }
 
 /// For how long what runs is away.
-fn away(text: &mut String, plan: &Plan) {
-    let services = plan
+fn away(text: &mut String, view: &PlanView<'_>) {
+    let services = view
+        .plan
         .steps
         .iter()
         .filter(|step| step.kind == StepKind::RESTART);
@@ -247,11 +250,15 @@ fn away(text: &mut String, plan: &Plan) {
         let (host, name) = (&step.resource.host, &step.resource.name);
         match step.action {
             Action::Restart => {
-                lines.push(format!("{name} on {host} is away while it restarts"));
+                let last = view.restarts.get(&step.resource).copied();
+                lines.push(format!(
+                    "{name} on {host} is away while it restarts{}",
+                    how_long(step, last)
+                ));
             }
             Action::Stop if step.to.is_some() => {
                 lines.push(format!(
-                    "{name} on {host} is away from its stop to its start"
+                    "{name} on {host} is away from its stop to its start, and as long as what is done between takes"
                 ));
             }
             Action::Stop | Action::Remove => lines.push(format!("{name} on {host} goes for good")),
@@ -261,6 +268,28 @@ fn away(text: &mut String, plan: &Plan) {
     if !lines.is_empty() {
         let _ = writeln!(text, "\n{}", lines.join("\n"));
     }
+}
+
+/// How long a restart took the last time, and how long it may take.
+fn how_long(step: &Step, last: Option<u64>) -> String {
+    let settings = step.to.as_ref().map(|to| &to.settings);
+    let limit = |name: &str| {
+        let value = settings.and_then(|settings| settings.get(name));
+        value
+            .and_then(crate::model::Value::as_int)
+            .and_then(|value| u64::try_from(value).ok())
+    };
+    let most = match (limit("stop_timeout"), limit("start_timeout")) {
+        (Some(stop), Some(start)) => Some(stop.saturating_add(start)),
+        _ => None,
+    };
+    let last = last.map(|last| format!("{} the last time", duration(last)));
+    let most = most.map(|most| format!("at most {}", duration(most)));
+    let words: Vec<_> = last.into_iter().chain(most).collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    format!(": {}", words.join(", "))
 }
 
 fn findings(text: &mut String, findings: &[Finding]) {
