@@ -17,7 +17,7 @@ pub mod sweep;
 pub use back::{Back, Returned, Unfinished, go_back};
 pub use graph::{Batch, BatchOutcome, Cancel, take_all};
 pub use journal::{Journal, JournalError};
-pub use record::{Cause, Opened, Record, Settled, Told};
+pub use record::{Cause, Opened, Promise, Record, Settled, Told};
 pub use site::Site;
 pub use step::{Done, TakeError, Taking, Way};
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::{Manager, Owner};
 use crate::model::{
-    AppName, Author, EnvironmentName, GateResult, Gates, Hold, HostName, Moment, Plan, Resource,
-    ResourceId, ResourceKind, RunId, State, Step, StepId, Verdict,
+    AppName, Author, EnvironmentName, GateResult, Gates, Generation, Hold, HostName, Marks, Moment,
+    Plan, Resource, ResourceId, ResourceKind, RunId, State, Step, StepId, Verdict,
 };
 
 /// The format of journals that this program writes and reads.
@@ -107,6 +107,16 @@ pub enum Settled {
     Stands,
 }
 
+/// What a commit makes of a run: so that it needs nobody else, should the controller be lost between
+/// one host and the next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// The generation.
+    pub generation: Generation,
+    /// What else changes in the ledger.
+    pub marks: Marks,
+}
+
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -136,6 +146,8 @@ pub enum Record {
         /// Whether it failed.
         failed: bool,
     },
+    /// What a commit will make of it.
+    Promise(Box<Promise>),
     /// From here on the new state is kept if the controller is lost.
     Ready,
     /// The run is over here.
@@ -161,6 +173,8 @@ pub struct Told {
     pub changes: BTreeMap<ResourceId, Moment>,
     /// Why the run is taken back, once it is.
     pub going_back: Option<Cause>,
+    /// What a commit makes of it.
+    pub promise: Option<Box<Promise>>,
     /// Whether it has said *ready*.
     pub ready: bool,
     /// How it ended.
@@ -181,6 +195,7 @@ impl Told {
             open: BTreeSet::new(),
             changes: BTreeMap::new(),
             going_back: None,
+            promise: None,
             ready: false,
             settled: None,
             swept: false,
@@ -221,6 +236,7 @@ impl Told {
                     self.changes.insert(resource, moment.clone());
                 }
             }
+            Record::Promise(promise) => self.promise = Some(promise.clone()),
             Record::Ready => self.ready = true,
             Record::Settled(how) => self.settled = Some(how.clone()),
             Record::Swept => self.swept = true,

@@ -274,8 +274,14 @@ impl Connection {
     ///
     /// # Errors
     /// When it refuses or is out of reach. What couldn't be put back is in the answer.
-    pub async fn settle(&self, app: AppAddress, events: &Events) -> Result<WentBack, AskError> {
-        match self.answer(Request::Settle { app }, notes(events)).await? {
+    pub async fn settle(
+        &self,
+        app: AppAddress,
+        all_back: bool,
+        events: &Events,
+    ) -> Result<WentBack, AskError> {
+        let request = Request::Settle { app, all_back };
+        match self.answer(request, notes(events)).await? {
             Reply::WentBack(back) => Ok(back),
             _ => Err(self.unexpected("settling a run")),
         }
@@ -381,9 +387,20 @@ impl Connection {
     ///
     /// # Errors
     /// When it refuses or is out of reach; then it may be ready or not.
-    pub async fn ready(&self, run: RunId, app: AppName) -> Result<(), AskError> {
-        self.done(Request::Ready { run, app }, "whether it is ready")
-            .await
+    pub async fn ready(
+        &self,
+        run: RunId,
+        app: AppName,
+        generation: Generation,
+        marks: Marks,
+    ) -> Result<(), AskError> {
+        let request = Request::Ready {
+            run,
+            app,
+            generation: Box::new(generation),
+            marks,
+        };
+        self.done(request, "whether it is ready").await
     }
 
     /// It is left as it is, between old and new.
@@ -395,24 +412,12 @@ impl Connection {
             .await
     }
 
-    /// Appends the generation to the ledger and closes the journal.
+    /// Appends the generation that it was ready with to the ledger, and closes the journal.
     ///
     /// # Errors
     /// When it refuses or is out of reach; then it may have committed or not.
-    pub async fn commit(
-        &self,
-        run: RunId,
-        app: AppName,
-        generation: Generation,
-        marks: Marks,
-    ) -> Result<Ledger, AskError> {
-        let request = Request::Commit {
-            run,
-            app,
-            generation: Box::new(generation),
-            marks,
-        };
-        match self.answer(request, nothing()).await? {
+    pub async fn commit(&self, run: RunId, app: AppName) -> Result<Ledger, AskError> {
+        match self.answer(Request::Commit { run, app }, nothing()).await? {
             Reply::Committed(ledger) => Ok(*ledger),
             _ => Err(self.unexpected("a commit")),
         }

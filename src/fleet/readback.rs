@@ -90,11 +90,8 @@ impl Conduct {
         let forgotten = self.part(member).forget.is_some();
         match self.ends.get(member) {
             Some(MemberEnd::Committed) => {
-                let stands = if forgotten {
-                    shows.is_none()
-                } else {
-                    shows == Some(true)
-                };
+                // Where another host has yet to commit, this one's ledger still says that it has.
+                let stands = shows == Some(true) || (forgotten && shows.is_none());
                 if !stands {
                     self.stuck(
                         member,

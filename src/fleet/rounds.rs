@@ -36,7 +36,8 @@ impl Conduct {
         let asked = members.difference(&self.ready).cloned().collect();
         let mut set = self.on_each(&asked, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
-            async move { connection.ready(run, app).await }
+            let (generation, marks) = self.committed(member);
+            async move { connection.ready(run, app, generation, marks).await }
         });
         let mut failures = Vec::new();
         loop {
@@ -56,10 +57,11 @@ impl Conduct {
     /// Both rounds for those that stay new in a run that failed. There is no way back for the
     /// run from here, so a further cancel is of no use any more.
     pub(super) async fn keep(&mut self, members: &BTreeSet<Member>) {
-        let asked = members.difference(&self.ready).cloned().collect();
-        let mut set = self.on_each(&asked, |member, connection| {
+        // Also who was ready before: what it commits is another thing now.
+        let mut set = self.on_each(members, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
-            async move { connection.ready(run, app).await }
+            let (generation, marks) = self.committed(member);
+            async move { connection.ready(run, app, generation, marks).await }
         });
         let mut kept = members.clone();
         while let Some(joined) = set.join_next().await {
@@ -115,8 +117,7 @@ impl Conduct {
     async fn commit(&mut self, members: &BTreeSet<Member>) {
         let mut set = self.on_each(members, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
-            let (generation, marks) = self.committed(member);
-            async move { connection.commit(run, app, generation, marks).await }
+            async move { connection.commit(run, app).await }
         });
         let mut answers = Vec::new();
         while let Some(joined) = set.join_next().await {
@@ -192,7 +193,14 @@ impl Conduct {
             .ends
             .iter()
             .filter(|(_, end)| **end == MemberEnd::Committed);
-        let members: BTreeSet<Member> = committed.map(|(member, _)| member.clone()).collect();
+        let mut members: BTreeSet<Member> = committed.map(|(member, _)| member.clone()).collect();
+        // As long as one has yet to commit, the others' ledgers say that it is to.
+        let of_run = self.run.parts.keys();
+        let open: BTreeSet<&AppName> = of_run
+            .filter(|member| !members.contains(*member))
+            .map(|member| &member.app)
+            .collect();
+        members.retain(|member| self.part(member).forget.is_none() || !open.contains(&member.app));
         let mut set = self.on_each(&members, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             let part = self.part(member);

@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use thiserror::Error;
+use tokio::task::JoinSet;
 
 use super::ask::{AskError, Locked};
+use super::conduct::unpanicked;
 use super::events::Events;
 use super::progress::Member;
 use super::prospect::Survey;
 use super::run::Fleet;
-use crate::helper::protocol::{AppAddress, Holder, Interrupted, Marks, ObserveApp};
-use crate::model::{Author, EventKind, Generation, HostName, RunId, State};
+use crate::helper::protocol::{AppAddress, Holder, Interrupted, WentBack};
+use crate::model::{Author, EventKind, Generation, HostName, RunId};
 
 /// Where a member goes whose run was cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +102,7 @@ pub fn settlements(survey: &Survey) -> BTreeMap<Member, Settlement> {
 /// Settles every run that was cut off. Says of each member where it went.
 ///
 /// # Errors
-/// The first thing that is in the way. Members that were settled by then stay settled.
+/// The worst thing that is in the way; the others are told. Members that can be settled are.
 pub async fn settle(
     fleet: &Fleet,
     addresses: &BTreeMap<Member, AppAddress>,
@@ -145,84 +147,173 @@ async fn settle_locked(
             return Err(SettleError::Busy { host, holder });
         }
     }
-    for (member, settlement) in settlements {
-        let (Some(connection), Some(address)) = (fleet.get(&member.host), addresses.get(member))
-        else {
-            continue;
-        };
-        let run = settlement.interrupted.run.clone();
-        match &settlement.way {
-            Way::Back => {
-                events.emit(EventKind::GoingBack {
+    let going = |way: fn(&Way) -> bool| -> BTreeSet<Member> {
+        let of = settlements.iter().filter(|(_, it)| way(&it.way));
+        of.map(|(member, _)| member.clone()).collect()
+    };
+    let settling = Settling {
+        fleet,
+        addresses,
+        settlements,
+        events,
+    };
+    let mut errors = settling
+        .forward(&going(|way| matches!(way, Way::Forward(_))))
+        .await;
+    errors.extend(settling.back(&going(|way| *way == Way::Back)).await);
+    // What nobody can put right is the worst; the others are told.
+    let worst = errors
+        .iter()
+        .position(|error| matches!(error, SettleError::Stuck { .. }))
+        .unwrap_or_default();
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let worst = errors.swap_remove(worst);
+    for error in errors {
+        events.note(None, error.to_string());
+    }
+    Err(worst)
+}
+
+/// What is settled, and through what.
+struct Settling<'a> {
+    fleet: &'a Fleet,
+    addresses: &'a BTreeMap<Member, AppAddress>,
+    settlements: &'a BTreeMap<Member, Settlement>,
+    events: &'a Events,
+}
+
+impl Settling<'_> {
+    fn run(&self, member: &Member) -> Option<RunId> {
+        let settlement = self.settlements.get(member)?;
+        Some(settlement.interrupted.run.clone())
+    }
+
+    /// Each commits what it was ready with.
+    async fn forward(&self, members: &BTreeSet<Member>) -> Vec<SettleError> {
+        let mut set = JoinSet::new();
+        for member in members {
+            let connection = self.fleet.get(&member.host).cloned();
+            if let (Some(connection), Some(run)) = (connection, self.run(member)) {
+                let member = member.clone();
+                set.spawn(async move {
+                    let committed = connection.commit(run.clone(), member.app.clone()).await;
+                    (member, run, committed)
+                });
+            }
+        }
+        let mut errors = Vec::new();
+        while let Some(joined) = set.join_next().await {
+            let (member, run, committed) = unpanicked(joined);
+            match committed {
+                Ok(_) => {
+                    let text =
+                        format!("the run {run} had committed elsewhere, and now has on {member}");
+                    self.events.note(Some(&member.host), text);
+                }
+                Err(error) => errors.push(error.into()),
+            }
+        }
+        errors
+    }
+
+    /// All go back at once, past every error; what happened once is undone when all are back.
+    async fn back(&self, members: &BTreeSet<Member>) -> Vec<SettleError> {
+        for member in members {
+            if let Some(run) = self.run(member) {
+                self.events.emit(EventKind::GoingBack {
                     host: member.host.clone(),
                     app: member.app.clone(),
                     reason: format!("the run {run} was cut off"),
                 });
-                let back = connection.settle(address.clone(), events).await?;
-                events.emit(EventKind::WentBack {
-                    host: member.host.clone(),
-                    app: member.app.clone(),
-                    complete: back.problems.is_empty(),
-                    problems: back.problems.clone(),
-                    steps: back.steps,
-                    elapsed: back.elapsed,
-                });
-                if !back.problems.is_empty() {
-                    return Err(SettleError::Stuck {
-                        member: member.clone(),
-                        run,
-                        problems: back.problems,
-                    });
-                }
-            }
-            Way::Forward(sibling) => {
-                let app = ObserveApp {
-                    app: address.clone(),
-                    wanted: moved(&sibling.state, &member.host),
-                    manifests: BTreeMap::new(),
-                    findings: false,
-                    incoming: 0,
-                };
-                let wanted = app.wanted.clone();
-                let observed = connection.observe(vec![app]).await?;
-                let actual = observed.into_iter().next().map(|app| app.actual);
-                let generation = Generation {
-                    state: as_found(wanted, &actual.unwrap_or_default()),
-                    ..*sibling.clone()
-                };
-                let (app, marks) = (member.app.clone(), Marks::default());
-                connection
-                    .commit(run.clone(), app, generation, marks)
-                    .await?;
-                let text =
-                    format!("the run {run} had committed elsewhere, and now has on {member}");
-                events.note(Some(&member.host), text);
             }
         }
-    }
-    Ok(())
-}
-
-/// The state of another host of the app, as it would be on this one.
-fn moved(state: &State, host: &HostName) -> State {
-    let resources = state.resources.iter().map(|(id, resource)| {
-        let mut id = id.clone();
-        id.host = host.clone();
-        (id, resource.clone())
-    });
-    State {
-        resources: resources.collect(),
-    }
-}
-
-/// What each host renders differently is as it's found: the host had taken every step and said so.
-fn as_found(mut wanted: State, actual: &State) -> State {
-    for (id, resource) in &mut wanted.resources {
-        if let Some(found) = actual.get(id) {
-            resource.attributes.clone_from(&found.attributes);
+        let mut errors = Vec::new();
+        let mut waiting = BTreeSet::new();
+        for (member, run, said) in self.ask_back(members, false).await {
+            match said {
+                Ok(back) if back.once => drop(waiting.insert(member)),
+                said => errors.extend(self.record(&member, run, said).err()),
+            }
         }
+        if waiting.is_empty() {
+            return errors;
+        }
+        // Runs that have committed somewhere still need what they did once, and so do hosts that aren't back.
+        let committed = |member: &Member| {
+            let mut settlements = self.settlements.iter();
+            let run = self.run(member);
+            settlements.any(|(other, it)| {
+                other.app == member.app
+                    && Some(&it.interrupted.run) == run.as_ref()
+                    && matches!(it.way, Way::Forward(_))
+            })
+        };
+        let undone = errors.is_empty() && !waiting.iter().any(committed);
+        for (member, run, said) in self.ask_back(&waiting, undone).await {
+            errors.extend(self.record(&member, run, said).err());
+        }
+        errors
     }
-    wanted
+
+    async fn ask_back(
+        &self,
+        members: &BTreeSet<Member>,
+        all_back: bool,
+    ) -> Vec<(Member, RunId, Result<WentBack, AskError>)> {
+        let mut set = JoinSet::new();
+        for member in members {
+            let (Some(connection), Some(address), Some(run)) = (
+                self.fleet.get(&member.host).cloned(),
+                self.addresses.get(member).cloned(),
+                self.run(member),
+            ) else {
+                continue;
+            };
+            let (member, events) = (member.clone(), self.events.clone());
+            set.spawn(async move {
+                let said = connection.settle(address, all_back, &events).await;
+                (member, run, said)
+            });
+        }
+        let mut all = Vec::new();
+        while let Some(joined) = set.join_next().await {
+            all.push(unpanicked(joined));
+        }
+        all
+    }
+
+    fn record(
+        &self,
+        member: &Member,
+        run: RunId,
+        said: Result<WentBack, AskError>,
+    ) -> Result<(), SettleError> {
+        let back = said?;
+        let mut problems = back.problems;
+        if back.once {
+            problems.push(format!(
+                "{member}: what ran once for all hosts is not undone, because not all of them are back"
+            ));
+        }
+        self.events.emit(EventKind::WentBack {
+            host: member.host.clone(),
+            app: member.app.clone(),
+            complete: problems.is_empty(),
+            problems: problems.clone(),
+            steps: back.steps,
+            elapsed: back.elapsed,
+        });
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(SettleError::Stuck {
+            member: member.clone(),
+            run,
+            problems,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -230,6 +321,7 @@ mod tests {
     use super::*;
     use crate::fleet::prospect::survey;
     use crate::fleet::testing::{self, Fault, Lab, address, author, generation, member};
+    use crate::helper::protocol::{Marks, RefusalKind};
 
     fn addresses() -> BTreeMap<Member, AppAddress> {
         let hosts = ["a", "b"].into_iter();
@@ -248,6 +340,12 @@ mod tests {
         let mut host = lab.host(name);
         host.open = Some(RunId("run-2".to_owned()));
         host.ready = ready;
+        if ready {
+            // Hosts render some things differently: each has its own generation.
+            let mut own = generation(2, Some(1));
+            own.release = Some(format!("1.2-{name}"));
+            host.promise = Some((own, Marks::default()));
+        }
     }
 
     async fn settled(lab: &Lab) -> Result<BTreeMap<Member, Settlement>, SettleError> {
@@ -281,7 +379,8 @@ mod tests {
         settled(&lab).await.unwrap();
         assert!(lab.told("settle").is_empty());
         let host = lab.host("b");
-        assert_eq!(host.ledger.current().unwrap().number, 2);
+        let current = host.ledger.current().unwrap();
+        assert_eq!(current.release.as_deref(), Some("1.2-b"), "its own");
         assert!(host.open.is_none() && host.locked.is_none());
     }
 
@@ -295,6 +394,33 @@ mod tests {
         cut_off(&lab, "b", false);
         settled(&lab).await.unwrap();
         assert_eq!(lab.told("settle"), ["b settle"]);
+    }
+
+    #[tokio::test]
+    async fn what_happened_once_is_undone_when_all_are_back() {
+        let lab = Lab::new(&[("a", vec![Fault::Once]), ("b", vec![])]);
+        cut_off(&lab, "a", false);
+        cut_off(&lab, "b", false);
+        settled(&lab).await.unwrap();
+        let told = lab.told("settle");
+        assert_eq!(told.last().unwrap(), "a settle all");
+        assert_eq!(told.len(), 3, "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn an_error_holds_no_other_host_up_and_leaves_what_happened_once() {
+        let refuses = Fault::Refuse {
+            at: "settle",
+            kind: RefusalKind::Host,
+        };
+        let hosts = [("a", vec![refuses]), ("b", vec![Fault::Once])];
+        let lab = Lab::new(&hosts);
+        cut_off(&lab, "a", false);
+        cut_off(&lab, "b", false);
+        let error = settled(&lab).await.unwrap_err();
+        assert!(matches!(error, SettleError::Stuck { .. }), "{error}");
+        assert!(lab.told("settle all").is_empty());
+        assert!(lab.told("settle").contains(&"b settle".to_owned()));
     }
 
     #[tokio::test]

@@ -154,6 +154,8 @@ pub(crate) struct FakeHost {
     pub(crate) plan: Vec<StepId>,
     pub(crate) done: Vec<StepId>,
     pub(crate) ready: bool,
+    /// What it was ready with.
+    pub(crate) promise: Option<(Generation, Marks)>,
     pub(crate) has: BTreeSet<Digest>,
     pub(crate) received: Vec<u8>,
     pub(crate) heartbeats: u32,
@@ -191,6 +193,7 @@ impl Lab {
                 plan: Vec::new(),
                 done: Vec::new(),
                 ready: false,
+                promise: None,
                 has: BTreeSet::new(),
                 received: Vec::new(),
                 heartbeats: 0,
@@ -443,7 +446,9 @@ fn word(request: &Request) -> String {
             let names = steps.iter().map(|id| id.0.rsplit(':').next().unwrap());
             format!("{word} {}", names.collect::<Vec<_>>().join(" "))
         }
-        Request::GoBack { all_back: true, .. } => format!("{word} all"),
+        Request::GoBack { all_back: true, .. } | Request::Settle { all_back: true, .. } => {
+            format!("{word} all")
+        }
         _ => word,
     }
 }
@@ -483,7 +488,14 @@ impl FakeHost {
                 done(Reply::Gates(vec![gate(failed)]))
             }
             Request::Lock { run, .. } => self.lock(run),
-            Request::Settle { .. } | Request::Break { .. } => {
+            Request::Settle { all_back, .. } => {
+                assert!(self.locked.is_some(), "not locked");
+                match self.open {
+                    Some(_) => self.go_back(all_back, None),
+                    None => done(Reply::WentBack(went_back(None))),
+                }
+            }
+            Request::Break { .. } => {
                 let run = self.open.take();
                 self.done.clear();
                 done(Reply::WentBack(went_back(run)))
@@ -515,16 +527,18 @@ impl FakeHost {
                 self.ledger.standing = Some(reason);
                 done(Reply::Done)
             }
-            Request::Ready { .. } => {
+            Request::Ready {
+                generation, marks, ..
+            } => {
+                self.promise = Some((*generation, marks));
                 self.ready = true;
                 done(Reply::Done)
             }
-            Request::Commit {
-                generation, marks, ..
-            } => {
+            Request::Commit { .. } => {
                 assert!(self.ready, "committed without having been ready");
+                let (generation, marks) = self.promise.take().expect("it was ready");
                 self.open = None;
-                self.ledger.generations.push(*generation);
+                self.ledger.generations.push(generation);
                 self.ledger.holds.extend(marks.hold);
                 done(Reply::Committed(Box::new(self.ledger.clone())))
             }

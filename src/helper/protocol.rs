@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::content::{Manifest, PathChange};
 use crate::host::Owner;
 use crate::model::{
-    AppName, Author, Digest, EnvironmentName, EventKind, Finding, Freeze, GateResult, Gates,
-    Generation, Hold, HostFacts, HostName, Ledger, Plan, Resource, ResourceId, RunId, State,
-    StepId,
+    AppName, Author, Digest, EnvironmentName, EventKind, Finding, GateResult, Gates, Generation,
+    Hold, HostFacts, HostName, Ledger, Plan, ResourceId, RunId, State, StepId,
 };
+pub use crate::model::{Marks, Restated};
 
 /// Largest frame that is read, in bytes; a longer one ends the session.
 pub const FRAME_LIMIT: u32 = 256 << 20;
@@ -143,6 +143,8 @@ pub enum Request {
     Settle {
         /// The app.
         app: AppAddress,
+        /// Whether all other hosts are back; as in [`Request::GoBack`].
+        all_back: bool,
     },
     /// Opens the journal of a run for an app. The lock is held.
     Begin(Box<Begin>),
@@ -200,12 +202,17 @@ pub enum Request {
         /// open until it is asked again.
         all_back: bool,
     },
-    /// From here on the new state is kept if the controller is lost.
+    /// From here on the new state is kept if the controller is lost. What a commit makes of it lies
+    /// in the journal from then on, whoever asks for that.
     Ready {
         /// The run.
         run: RunId,
         /// The app.
         app: AppName,
+        /// The generation; its state is replaced by what the helper reads when it commits.
+        generation: Box<Generation>,
+        /// What else changes in the ledger.
+        marks: Marks,
     },
     /// Leaves the app as it is, between old and new, and closes the journal: there is no way back
     /// any more, and not all steps are done.
@@ -217,16 +224,12 @@ pub enum Request {
         /// Why, for who looks next.
         reason: String,
     },
-    /// Appends the generation to the ledger and closes the journal.
+    /// Appends the generation that it was ready with to the ledger, and closes the journal.
     Commit {
         /// The run.
         run: RunId,
         /// The app.
         app: AppName,
-        /// The generation; its state is replaced by what the helper last read.
-        generation: Box<Generation>,
-        /// What else changes in the ledger.
-        marks: Marks,
     },
     /// Removes what no kept generation needs. After the commit.
     Prune {
@@ -321,39 +324,6 @@ pub struct Begin {
     pub command: String,
     /// Milliseconds without the controller after which the helper goes back by itself.
     pub guard: u64,
-}
-
-/// Changes to the ledger beside a new generation.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Marks {
-    /// Generations that a rollback leaves.
-    pub left: Vec<u64>,
-    /// Holds to set.
-    pub hold: Vec<Hold>,
-    /// Apps as declared whose holds are lifted.
-    pub lift: Vec<Digest>,
-    /// Lifts all holds.
-    pub lift_all: bool,
-    /// The freeze to set, in the place of an earlier one.
-    pub freeze: Option<Box<Freeze>>,
-    /// Lifts the freeze.
-    pub unfreeze: bool,
-    /// How the standing generation is declared, where nothing else about it is another than before.
-    #[serde(default)]
-    pub restate: Option<Box<Restated>>,
-}
-
-/// What of a declaration can change without a step: nothing on the host is another for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restated {
-    /// The run of the generation that is meant; another one that stands by now refuses it.
-    pub run: Option<RunId>,
-    /// Its gates.
-    pub gates: Gates,
-    /// What its backups cover.
-    pub backup: Option<Resource>,
-    /// The digest of the app as declared: what a hold holds.
-    pub declared: Option<Digest>,
 }
 
 /// The answers.

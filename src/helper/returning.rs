@@ -59,12 +59,12 @@ impl Session<'_> {
     }
 
     /// Takes the way back of a run that was cut off, if there is one.
-    pub(super) fn settle(&mut self, id: u64, address: &AppAddress) -> Answer {
+    pub(super) fn settle(&mut self, id: u64, address: &AppAddress, all_back: bool) -> Answer {
         let app = self.locked(&address.app)?.app.clone();
-        Ok(Reply::WentBack(self.settle_app(id, &app)?))
+        Ok(Reply::WentBack(self.settle_app(id, &app, all_back)?))
     }
 
-    fn settle_app(&mut self, id: u64, app: &App) -> Result<WentBack, Refusal> {
+    fn settle_app(&mut self, id: u64, app: &App, all_back: bool) -> Result<WentBack, Refusal> {
         let nothing = WentBack {
             run: None,
             steps: 0,
@@ -94,7 +94,7 @@ impl Session<'_> {
                 reason: "the run was cut off".to_owned(),
                 hold: None,
             },
-            all_back: true,
+            all_back,
             told: true,
         };
         self.take_back(id, app, &asked)
@@ -162,7 +162,7 @@ impl Session<'_> {
             lock,
         };
         self.held.insert(address.app.clone(), held);
-        let settled = self.settle_app(id, &app);
+        let settled = self.settle_app(id, &app, true);
         self.runs.remove(&address.app);
         self.held.remove(&address.app);
         Ok(Reply::WentBack(settled?))

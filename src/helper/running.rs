@@ -8,8 +8,8 @@ use super::protocol::{AppAddress, Marks, Refusal, RefusalKind, Reply, StepFailur
 use super::refuse::refusal;
 use super::session::{Answer, Session};
 use crate::apply::step::is_same;
-use crate::apply::{Batch, Record, Settled, Way, take_all};
-use crate::model::{AppName, EventKind, Generation, Resource, ResourceId, RunId, State, StepId};
+use crate::apply::{Batch, Promise, Record, Settled, Way, take_all};
+use crate::model::{AppName, EventKind, Resource, ResourceId, RunId, State, StepId};
 
 impl Session<'_> {
     pub(super) fn steps(
@@ -81,7 +81,7 @@ impl Session<'_> {
         })
     }
 
-    pub(super) fn ready(&mut self, run: &RunId, name: &AppName) -> Answer {
+    pub(super) fn ready(&mut self, run: &RunId, name: &AppName, promise: Promise) -> Answer {
         let app = self.locked_by(name, run)?;
         let open = self.open_run(&app, run)?;
         let told = open.journal.told();
@@ -99,6 +99,9 @@ impl Session<'_> {
             let words = format!("{} isn't done", missing.id);
             return Err(refusal(RefusalKind::Internal, words));
         }
+        if told.promise.as_deref() != Some(&promise) {
+            open.journal.append(&Record::Promise(Box::new(promise)))?;
+        }
         if !told.ready {
             open.journal.append(&Record::Ready)?;
         }
@@ -107,16 +110,9 @@ impl Session<'_> {
 
     /// Makes the generation stand. The other hosts may have committed already, and everybody was
     /// ready, so there is no way back from here: while the host refuses for now, it is tried again.
-    pub(super) fn commit(
-        &mut self,
-        id: u64,
-        run: &RunId,
-        name: &AppName,
-        generation: &Generation,
-        marks: &Marks,
-    ) -> Answer {
+    pub(super) fn commit(&mut self, id: u64, run: &RunId, name: &AppName) -> Answer {
         loop {
-            match self.try_commit(id, run, name, generation.clone(), marks) {
+            match self.try_commit(id, run, name) {
                 Err(refused) if refused.kind == RefusalKind::ForNow => {
                     let host = self.locked(name)?.app.address.host.clone();
                     let reason = format!("to commit {name}: {}", refused.message);
@@ -129,14 +125,7 @@ impl Session<'_> {
         }
     }
 
-    fn try_commit(
-        &mut self,
-        id: u64,
-        run: &RunId,
-        name: &AppName,
-        mut generation: Generation,
-        marks: &Marks,
-    ) -> Answer {
+    fn try_commit(&mut self, id: u64, run: &RunId, name: &AppName) -> Answer {
         let app = self.locked(name)?.app.clone();
         let mut ledger = self.ledger(&app)?;
         let told = match self.open_run(&app, run) {
@@ -153,10 +142,15 @@ impl Session<'_> {
                 _ => return Err(refused),
             },
         };
-        if !told.ready || told.going_back.is_some() {
+        let promise = told.promise.clone().filter(|_| told.ready);
+        let Some(promise) = promise else {
             let words = format!("the run {run} of {name} isn't ready to be committed");
             return Err(refusal(RefusalKind::Internal, words));
-        }
+        };
+        let Promise {
+            mut generation,
+            marks,
+        } = *promise;
         let mut ledger = ledger.take().unwrap_or_else(|| ledger::begin(&told));
         ledger::take_in(&mut ledger, &told);
         generation.state = self.as_read(&app, run, &generation.state)?;
@@ -166,7 +160,7 @@ impl Session<'_> {
         found.extend(met);
         ledger::find(&mut ledger, found, &told, &generation);
         ledger::append(&mut ledger, generation);
-        ledger::mark(&mut ledger, marks);
+        ledger::mark(&mut ledger, &marks);
         ledger::store(self.host, &app.places.state, &ledger, self.registry.user())?;
         // From here on it has committed, whatever becomes of the journal: who opens that next finds
         // the generation in the ledger.

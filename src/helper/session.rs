@@ -17,7 +17,7 @@ use super::out::Out;
 use super::protocol::{AppAddress, Refusal, RefusalKind, Reply, Request};
 use super::refuse::refusal;
 use super::registry::{Place, Registry};
-use crate::apply::{Journal, Site};
+use crate::apply::{Journal, Promise, Site};
 use crate::content::{Manifest, Store};
 use crate::host::{ReadHost, WriteHost};
 use crate::model::{AppName, Ledger, Places, RunId};
@@ -167,7 +167,7 @@ impl<'h> Session<'h> {
                 self.watch(guard);
                 answer
             }
-            Request::Settle { app } => self.settle(id, &app),
+            Request::Settle { app, all_back } => self.settle(id, &app, all_back),
             Request::Begin(begin) => self.begin(id, *begin),
             Request::Manifests { app, trees } => self.known_manifests(&app, trees),
             Request::Lacking {
@@ -185,14 +185,17 @@ impl<'h> Session<'h> {
                 hold,
                 all_back,
             } => self.go_back(id, &run, &app, (reason, hold), all_back),
-            Request::Ready { run, app } => self.ready(&run, &app),
-            Request::Stand { run, app, reason } => self.stand(&run, &app, &reason),
-            Request::Commit {
+            Request::Ready {
                 run,
                 app,
                 generation,
                 marks,
-            } => self.commit(id, &run, &app, &generation, &marks),
+            } => {
+                let generation = *generation;
+                self.ready(&run, &app, Promise { generation, marks })
+            }
+            Request::Stand { run, app, reason } => self.stand(&run, &app, &reason),
+            Request::Commit { run, app } => self.commit(id, &run, &app),
             Request::Prune {
                 run,
                 app,

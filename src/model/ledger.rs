@@ -86,6 +86,39 @@ impl Freeze {
     }
 }
 
+/// Changes to the ledger beside a new generation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    /// Generations that a rollback leaves.
+    pub left: Vec<u64>,
+    /// Holds to set.
+    pub hold: Vec<Hold>,
+    /// Apps as declared whose holds are lifted.
+    pub lift: Vec<Digest>,
+    /// Lifts all holds.
+    pub lift_all: bool,
+    /// The freeze to set, in the place of an earlier one.
+    pub freeze: Option<Box<Freeze>>,
+    /// Lifts the freeze.
+    pub unfreeze: bool,
+    /// How the standing generation is declared, where nothing else about it is another than before.
+    #[serde(default)]
+    pub restate: Option<Box<Restated>>,
+}
+
+/// What of a declaration can change without a step: nothing on the host is another for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restated {
+    /// The run of the generation that is meant; another one that stands by now refuses it.
+    pub run: Option<RunId>,
+    /// Its gates.
+    pub gates: Gates,
+    /// What its backups cover.
+    pub backup: Option<Resource>,
+    /// The digest of the app as declared: what a hold holds.
+    pub declared: Option<Digest>,
+}
+
 /// Everything that rosey knows of an app on a host; it lies on that host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {

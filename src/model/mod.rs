@@ -35,7 +35,7 @@ pub use digest::Digest;
 pub use event::{Event, EventKind};
 pub use facts::{HostFacts, Moment};
 pub use gate::{Gate, GateKind, GateResult, Gates, Verdict};
-pub use ledger::{Freeze, Generation, Hold, Ledger};
+pub use ledger::{Freeze, Generation, Hold, Ledger, Marks, Restated};
 pub use names::{AppName, EnvironmentName, HostName, RemotePath};
 pub use places::Places;
 pub use plan::{Finding, FindingClass, Plan};

@@ -482,6 +482,27 @@ async fn a_gate_that_fails_while_a_wave_bakes_is_a_verdict() {
 }
 
 #[tokio::test]
+async fn nobody_is_forgotten_while_one_has_yet_to_commit() {
+    let lost = Fault::Lost {
+        at: "commit",
+        after: false,
+    };
+    for (faults, forgotten) in [(vec![lost], 0), (vec![], 2)] {
+        let lab = Lab::new(&[("a", vec![]), ("b", faults)]);
+        let mut run = lab.run(plan(vec![
+            step("a", "current", 1, &[]),
+            step("b", "current", 1, &[]),
+        ]));
+        for part in run.parts.values_mut() {
+            part.forget = Some(Forget { data: false });
+        }
+        let (end, _) = conducted(&lab, run).await;
+        assert_eq!(end.ends[&member("a")], MemberEnd::Committed);
+        assert_eq!(lab.told("forget").len(), forgotten);
+    }
+}
+
+#[tokio::test]
 async fn a_run_that_makes_no_progress_fails() {
     let lab = three(vec![Fault::Hang {
         at: "steps current",

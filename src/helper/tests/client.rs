@@ -142,6 +142,8 @@ pub struct Client {
     pub credits: u64,
     /// The guard time that it asks for, in milliseconds.
     pub guard: u64,
+    /// What it is to commit.
+    pub promise: Option<Generation>,
 }
 
 impl Client {
@@ -162,6 +164,7 @@ impl Client {
             events: Vec::new(),
             credits: 0,
             guard: 0,
+            promise: None,
         };
         let program = "p".to_owned();
         let welcome = client.ask(Request::Hello { program });
@@ -278,7 +281,11 @@ impl Client {
 
     /// Plans, locks and begins.
     pub fn begin(&mut self, place: &Place, run: &str, wanted: &State) -> Plan {
-        let head = self.survey(place).ledger.and_then(|ledger| ledger.head);
+        let ledger = self.survey(place).ledger;
+        let number = ledger.as_ref().and_then(|ledger| ledger.current());
+        let number = number.map_or(1, |current| current.number + 1);
+        self.promise = Some(generation(run, number, wanted));
+        let head = ledger.and_then(|ledger| ledger.head);
         let actual = self.actual(place, wanted);
         let plan = difference(&actual, wanted);
         let locked = self.lock(place, run);
@@ -306,23 +313,25 @@ impl Client {
     }
 
     pub fn ready(&mut self, run: &str) -> Reply {
+        let generation = self.promise.clone();
+        let generation = generation.unwrap_or_else(|| generation_of_nothing(run));
         self.ask(Request::Ready {
             run: RunId(run.to_owned()),
             app: AppName::new("toy").unwrap(),
+            generation: Box::new(generation),
+            marks: crate::helper::protocol::Marks::default(),
         })
     }
 
-    pub fn commit(&mut self, run: &str, number: u64, state: &State) -> Reply {
-        let id = self.send_commit(run, number, state);
+    pub fn commit(&mut self, run: &str) -> Reply {
+        let id = self.send_commit(run);
         self.answer(id)
     }
 
-    pub fn send_commit(&mut self, run: &str, number: u64, state: &State) -> u64 {
+    pub fn send_commit(&mut self, run: &str) -> u64 {
         self.send(Request::Commit {
             run: RunId(run.to_owned()),
             app: AppName::new("toy").unwrap(),
-            generation: Box::new(generation(run, number, state)),
-            marks: crate::helper::protocol::Marks::default(),
         })
     }
 
@@ -331,8 +340,9 @@ impl Client {
         let plan = self.begin(place, run, wanted);
         let done = self.steps(run, &plan);
         assert!(matches!(done, Reply::Steps { failed: None }), "{done:?}");
+        self.promise = Some(generation(run, number, wanted));
         assert!(matches!(self.ready(run), Reply::Done));
-        let committed = self.commit(run, number, wanted);
+        let committed = self.commit(run);
         assert!(matches!(committed, Reply::Committed(_)), "{committed:?}");
         let run = RunId(run.to_owned());
         assert!(matches!(self.ask(Request::Unlock { run }), Reply::Done));
@@ -350,6 +360,10 @@ pub fn begin(place: &Place, run: &str, plan: Plan, head: Option<RunId>) -> Reque
         command: "apply".to_owned(),
         guard: 0,
     }))
+}
+
+fn generation_of_nothing(run: &str) -> Generation {
+    generation(run, 1, &State::default())
 }
 
 pub fn generation(run: &str, number: u64, state: &State) -> Generation {
@@ -380,7 +394,7 @@ impl Client {
         let done = self.steps(run, &plan);
         assert!(matches!(done, Reply::Steps { failed: None }), "{done:?}");
         assert!(matches!(self.ready(run), Reply::Done));
-        assert!(matches!(self.commit(run, 2, nothing), Reply::Committed(_)));
+        assert!(matches!(self.commit(run), Reply::Committed(_)));
         let forgotten = self.ask(Request::Forget {
             run: RunId(run.to_owned()),
             app: AppName::new("toy").unwrap(),

@@ -36,7 +36,7 @@ fn a_commit_cut_off_before_its_journal_is_closed_is_a_commit() {
     let mut client = ready(&place);
     let path = journal(&place);
     let open = std::fs::read(&path).unwrap();
-    let committed = client.commit("1", 1, &place.wanted(&[("a", "1")]));
+    let committed = client.commit("1");
     assert!(matches!(committed, Reply::Committed(_)), "{committed:?}");
     assert_eq!(client.lose(), 0);
     std::fs::write(&path, open).unwrap();
@@ -49,7 +49,7 @@ fn nobody_goes_back_from_what_the_ledger_has() {
     let mut client = ready(&place);
     let path = journal(&place);
     let open = std::fs::read(&path).unwrap();
-    client.commit("1", 1, &place.wanted(&[("a", "1")]));
+    client.commit("1");
     assert_eq!(client.lose(), 0);
     std::fs::write(&path, open).unwrap();
     let after = place.seen();
@@ -80,7 +80,7 @@ fn a_journal_that_refuses_the_last_record_takes_no_commit_back() {
     let aside = path.with_extension("aside");
     std::fs::rename(&path, &aside).unwrap();
     std::fs::create_dir(&path).unwrap();
-    let committed = client.commit("1", 1, &place.wanted(&[("a", "1")]));
+    let committed = client.commit("1");
     assert!(matches!(committed, Reply::Committed(_)), "{committed:?}");
     let noted = client.events.iter().any(
         |event| matches!(event, EventKind::Note { text, .. } if text.contains("is still open")),

@@ -155,7 +155,10 @@ fn what_is_ready_is_kept_and_settled_by_the_next() {
     let early = next.ask(begin(&place, "2", Plan::default(), head));
     assert_eq!(refused(early), RefusalKind::Stale);
     let app = place.address();
-    match next.ask(Request::Settle { app }) {
+    match next.ask(Request::Settle {
+        app,
+        all_back: true,
+    }) {
         Reply::WentBack(went) => assert_eq!(went.run, Some(RunId("1".to_owned()))),
         other => panic!("{other:?}"),
     }
@@ -177,7 +180,7 @@ fn what_is_ready_may_be_committed_by_the_next() {
     let mut next = place.client();
     assert!(matches!(next.lock(&place, "2"), Reply::Done));
     for _ in 0..2 {
-        match next.commit("1", 1, &wanted) {
+        match next.commit("1") {
             Reply::Committed(ledger) => assert_eq!(ledger.generations.len(), 2),
             other => panic!("{other:?}"),
         }
@@ -206,7 +209,7 @@ fn a_commit_waits_for_room() {
     ));
     assert!(matches!(client.ready("1"), Reply::Done));
     host.set_read_only(true);
-    let id = client.send_commit("1", 1, &wanted);
+    let id = client.send_commit("1");
     // The other hosts have committed by now: this one says what it waits for, and goes on by itself.
     let waits = client.receive();
     assert!(format!("{waits:?}").contains("to commit toy"), "{waits:?}");
