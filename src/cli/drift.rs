@@ -24,8 +24,8 @@ use super::freeze::refuse_frozen;
 use super::healing::Healing;
 use super::notes::refuse_busy;
 use super::project::Project;
-use super::settling::{self, Settling};
 use super::restarts::restarts;
+use super::settling::{self, Settling};
 use super::surroundings::Surroundings;
 
 pub(super) async fn run(

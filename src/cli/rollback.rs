@@ -21,8 +21,8 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::healing::Healing;
 use super::project::Project;
-use super::settling::{self, Settling};
 use super::restarts::restarts;
+use super::settling::{self, Settling};
 use super::surroundings::Surroundings;
 use super::{Session, restoring, waiting};
 
