@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use rosey::config::load;
 use rosey::step::words::words;
 
-use crate::support::{Project, Rosey, checkout};
+use crate::support::{Project, Rosey, checkout, copy_tree};
 
 /// Options that every command has, or that `docs/commands.md` tells of once for all.
 const EVERYWHERE: [&str; 5] = ["--help", "--verbose", "--quiet", "--only", "--except"];
@@ -79,6 +79,7 @@ fn declarations_are_read_without_an_error() {
         for block in text.split("```kdl\n").skip(1) {
             let block = block.split("\n```").next().unwrap();
             let project = Project::new();
+            copy_tree(&checkout().join("examples"), &project.path("examples"));
             project.environment("shown", block);
             let path: PathBuf = project.path("environments/shown.kdl");
             if let Err(errors) = load(&path, &words()) {
