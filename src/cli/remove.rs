@@ -149,6 +149,11 @@ async fn prepare(
     } else {
         "Data stays."
     };
+    if prospect.members.is_empty() {
+        // Only what an earlier remove has left: there is no plan to show.
+        approval::ask(session, given, &format!("Remove this? {data}"), settled).await?;
+        return Ok((deployment, survey, prospect));
+    }
     let proposal = Proposal {
         view: PlanView {
             environment: deployment.project.environment.name.as_str(),
