@@ -378,4 +378,10 @@ pub struct Helper {
     /// Prints the digest of this program.
     #[arg(long)]
     pub digest: bool,
+    /// Serves as the unit of a run whoever waits at this socket.
+    #[arg(long, value_name = "SOCKET", conflicts_with = "digest")]
+    pub unit: Option<PathBuf>,
+    /// Takes back what was cut off on this machine, and ends.
+    #[arg(long, conflicts_with_all = ["digest", "unit"])]
+    pub recover: bool,
 }

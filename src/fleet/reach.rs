@@ -182,8 +182,8 @@ pub fn target(host: &Host, declared: &SshTarget, home: &Path, patience: Duration
     target
 }
 
-/// This machine: the same helper, as a child in a session of its own, so that what a terminal sends
-/// to us (an interrupt) doesn't reach it.
+/// This machine: the same helper, as a child. It begins a session of its own, so that what a terminal
+/// sends to us (an interrupt) doesn't reach it.
 async fn local(reaching: &Reaching, host: &Host) -> Result<(Transport, String), ReachError> {
     let digest = reaching.helpers.own().await?.digest.to_string();
     let mut child = Command::new(&reaching.program)
@@ -191,7 +191,6 @@ async fn local(reaching: &Reaching, host: &Host) -> Result<(Transport, String), 
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
         .spawn()
         .map_err(|cause| ReachError::Child {
             host: host.name.clone(),

@@ -468,6 +468,7 @@ impl FakeHost {
     fn answer(&mut self, name: &HostName, request: Request) -> Deed {
         let done = |reply| Deed::Answer(Vec::new(), reply);
         match request {
+            Request::Told { .. } => unreachable!("BUG: helpers tell each other"),
             Request::Hello { .. } => done(Reply::Welcome { facts: facts() }),
             Request::Survey { apps, .. } => done(Reply::Surveyed {
                 apps: apps.iter().map(|_| self.surveyed()).collect(),

@@ -98,12 +98,44 @@ pub(super) struct Inbox {
     pub silence: Silence,
     /// Requests to go back that nobody has taken up yet.
     back: Arc<AtomicUsize>,
+    /// Says how to go on to a listener that has heard of a lock and waits.
+    turns: Sender<Turn>,
+}
+
+/// How a listener goes on that has heard of a lock: what follows may be for another process.
+enum Turn {
+    Listen,
+    HandOver(Sender<Stream>),
+}
+
+/// The stream from the controller.
+pub(super) type Stream = Box<dyn Read + Send>;
+
+/// What listening needs to know.
+pub(super) struct Listening {
+    pub out: Out,
+    pub cancels: Arc<Cancels>,
+    /// Whether to wait, at every request for a lock, for [`Inbox::go_on`] or [`Inbox::hand_over`].
+    pub may_hand_over: bool,
 }
 
 impl Inbox {
     /// So many bytes of the pack under way will have been acknowledged.
     pub fn take(&self, bytes: u64) {
         self.taken.store(bytes, Ordering::SeqCst);
+    }
+
+    /// The listener goes on after a request for a lock.
+    pub fn go_on(&self) {
+        // Only one that may hand over waits for this.
+        drop(self.turns.send(Turn::Listen));
+    }
+
+    /// Listening ends after a request for a lock: gives the stream as it is from there on.
+    pub fn hand_over(&self) -> Option<Stream> {
+        let (sender, stream) = channel();
+        self.turns.send(Turn::HandOver(sender)).ok()?;
+        stream.recv().ok()
     }
 
     /// What comes next, in the order in which it came.
@@ -155,8 +187,14 @@ impl Inbox {
 }
 
 /// Listens in a thread of its own until the stream ends or the controller is silent for too long.
-pub(super) fn listen(stream: impl Read + Send + 'static, out: Out, cancels: Arc<Cancels>) -> Inbox {
+pub(super) fn listen(stream: Stream, listening: Listening) -> Inbox {
+    let Listening {
+        out,
+        cancels,
+        may_hand_over,
+    } = listening;
     let (sender, heard) = channel();
+    let (turns, turn) = channel();
     let taken = Arc::new(AtomicU64::new(0));
     let back = Arc::new(AtomicUsize::new(0));
     let silence = Silence::new();
@@ -177,6 +215,7 @@ pub(super) fn listen(stream: impl Read + Send + 'static, out: Out, cancels: Arc<
         taken: taken.clone(),
         back: back.clone(),
         sender,
+        turn: may_hand_over.then_some(turn),
     };
     std::thread::spawn(move || {
         let reason = match ear.hear() {
@@ -195,6 +234,7 @@ pub(super) fn listen(stream: impl Read + Send + 'static, out: Out, cancels: Arc<
         taken,
         silence,
         back,
+        turns,
     }
 }
 
@@ -221,16 +261,17 @@ impl Watchdog {
 }
 
 /// Who listens.
-struct Ear<R> {
-    stream: Noted<R>,
+struct Ear {
+    stream: Noted<Stream>,
     out: Out,
     cancels: Arc<Cancels>,
     taken: Arc<AtomicU64>,
     back: Arc<AtomicUsize>,
     sender: Sender<Heard>,
+    turn: Option<Receiver<Turn>>,
 }
 
-impl<R: Read> Ear<R> {
+impl Ear {
     fn hear(&mut self) -> Result<(), FrameError> {
         let mut arrived = 0;
         while let Some(frame) = read_frame(&mut self.stream)? {
@@ -274,8 +315,22 @@ impl<R: Read> Ear<R> {
                     Message::Reply { .. } | Message::Event { .. } | Message::Alive => continue,
                 },
             };
+            let locks = matches!(&heard, Heard::Request { request, .. } if matches!(**request, Request::Lock { .. }));
             if self.sender.send(heard).is_err() {
                 return Ok(());
+            }
+            if let Some(turn) = self.turn.as_ref().filter(|_| locks) {
+                match turn.recv() {
+                    Ok(Turn::Listen) => {}
+                    Ok(Turn::HandOver(taker)) => {
+                        let stream = &mut self.stream.stream;
+                        let stream = std::mem::replace(stream, Box::new(std::io::empty()));
+                        // Who asked for it waits for it.
+                        drop(taker.send(stream));
+                        return Ok(());
+                    }
+                    Err(_) => return Ok(()),
+                }
             }
         }
         Ok(())

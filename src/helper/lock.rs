@@ -44,6 +44,27 @@ impl AppLock {
     /// # Errors
     /// When it can't be known whether it is held.
     pub fn try_take(state: &Path, holder: &Holder) -> io::Result<Option<Self>> {
+        let Some(lock) = Self::try_flock(state)? else {
+            return Ok(None);
+        };
+        lock.write_holder(holder)?;
+        Ok(Some(lock))
+    }
+
+    /// The same for who must get on also where there is no room to write down who holds it.
+    ///
+    /// # Errors
+    /// When it can't be known whether it is held.
+    pub fn try_take_unnamed(state: &Path, holder: &Holder) -> io::Result<Option<Self>> {
+        let lock = Self::try_flock(state)?;
+        if let Some(lock) = &lock {
+            // Nobody is told then who is at it; that it is held holds all the same.
+            drop(lock.write_holder(holder));
+        }
+        Ok(lock)
+    }
+
+    fn try_flock(state: &Path) -> io::Result<Option<Self>> {
         let path = state.join("lock");
         loop {
             let file = OpenOptions::new()
@@ -67,12 +88,10 @@ impl AppLock {
             if !same {
                 continue;
             }
-            let lock = Self {
+            return Ok(Some(Self {
                 file,
                 holder: state.join("holder.json"),
-            };
-            lock.write_holder(holder)?;
-            return Ok(Some(lock));
+            }));
         }
     }
 

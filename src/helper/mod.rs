@@ -2,6 +2,10 @@
 //! child, for a local host), which reads the host, takes the steps of a run, and answers for the
 //! way back from its journal.
 //!
+//! Where systemd is PID 1, what the session started only reads: a run is served by a unit, to which it
+//! is a wire from the first lock on ([`handing`], [`unit`]). [`recover()`] takes back what neither came
+//! to the end of.
+//!
 //! Start reading at [`protocol`], then at [`session`]: each request is answered in the file that is
 //! named after it. Nothing here knows of other hosts or of the declaration.
 
@@ -12,6 +16,7 @@ mod findings;
 mod forget;
 pub mod frame;
 mod gates;
+mod handing;
 pub mod ledger;
 mod link;
 pub mod lock;
@@ -21,6 +26,8 @@ mod out;
 mod owner;
 pub mod protocol;
 mod prune;
+mod recover;
+mod recovery;
 mod refuse;
 pub mod registry;
 mod returning;
@@ -30,11 +37,12 @@ pub mod session;
 mod standing;
 mod silence;
 mod survey;
+mod unit;
 mod venv;
 pub mod wire;
 
 pub use gates::{GateReader, GateRequest};
-pub use serve::{digest_self, serve};
+pub use serve::{digest_self, leave_terminal, recover, serve, serve_unit};
 pub use session::{Options, serve_on};
 pub use standing::cannot_be_taken_back;
 

@@ -104,6 +104,11 @@ pub enum Request {
         /// blake3 of the program.
         program: String,
     },
+    /// What trees consist of that an earlier helper of this session was told. From that helper only.
+    Told {
+        /// The manifests of trees, by their digests.
+        manifests: BTreeMap<String, Manifest>,
+    },
     /// What is known here of some apps; takes no lock and changes nothing.
     Survey {
         /// The apps.
@@ -348,7 +353,7 @@ pub enum Reply {
     Observed(Vec<ObservedApp>),
     /// To `Gates`.
     Gates(Vec<GateResult>),
-    /// To `Lock`, when all are taken; and to `Unlock`, `Mark`, `Pack`, `Ready`, `Stand`.
+    /// To `Lock`, when all are taken; and to `Told`, `Unlock`, `Mark`, `Pack`, `Ready`, `Stand`.
     Done,
     /// To `Lock`, when another run holds one of them; none is held then.
     Busy(Holder),

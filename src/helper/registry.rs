@@ -95,6 +95,12 @@ impl Registry {
         })
     }
 
+    /// Where it lies.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The key for digests of content that holds a secret.
     #[must_use]
     pub fn seal(&self) -> &[u8; 32] {
@@ -165,20 +171,26 @@ impl Registry {
         host.sync(parent)
     }
 
+    /// The directory of every app.
+    ///
+    /// # Errors
+    /// When they can't be listed.
+    pub fn states(&self, host: &dyn ReadHost) -> Result<Vec<PathBuf>, HostError> {
+        let apps = self.directory.join("apps");
+        match host.list(&apps) {
+            Ok(names) => Ok(names.into_iter().map(|name| apps.join(name)).collect()),
+            Err(error) if error.kind == HostErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Every app that has a ledger here, with where its things lie.
     ///
     /// # Errors
     /// When one can't be read.
     pub fn ledgers(&self, host: &dyn ReadHost) -> Result<Vec<(Places, Ledger)>, RegistryError> {
-        let apps = self.directory.join("apps");
-        let names = match host.list(&apps) {
-            Ok(names) => names,
-            Err(error) if error.kind == HostErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
-        };
         let mut all = Vec::new();
-        for name in names {
-            let state = apps.join(name);
+        for state in self.states(host)? {
             if let Some(ledger) = ledger::load(host, &state)? {
                 let root = PathBuf::from(&ledger.root);
                 all.push((Places { root, state }, ledger));

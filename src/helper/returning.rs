@@ -7,6 +7,7 @@ use super::ledger;
 use super::link::Loss;
 use super::lock::{self, AppLock};
 use super::protocol::{AppAddress, Holder, Refusal, RefusalKind, Reply, WentBack};
+use super::recover::COMMAND;
 use super::refuse::refusal;
 use super::session::{Answer, Held, OpenRun, Session, journal_path};
 use crate::apply::{
@@ -15,6 +16,17 @@ use crate::apply::{
 };
 use crate::host::HostError;
 use crate::model::{AppName, Author, EventKind, Hold, Ledger, RunId};
+
+/// How long a helper that was stopped and recovers may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who settles a run that was cut off.
+pub(super) enum Settling {
+    /// A controller, which knows whether all other hosts are back.
+    Controller { all_back: bool },
+    /// Nobody but this host.
+    Alone,
+}
 
 /// Why and how far to go back.
 struct Asked {
@@ -61,10 +73,17 @@ impl Session<'_> {
     /// Takes the way back of a run that was cut off, if there is one.
     pub(super) fn settle(&mut self, id: u64, address: &AppAddress, all_back: bool) -> Answer {
         let app = self.locked(&address.app)?.app.clone();
-        Ok(Reply::WentBack(self.settle_app(id, &app, all_back)?))
+        let settling = Settling::Controller { all_back };
+        Ok(Reply::WentBack(self.settle_app(id, &app, &settling)?))
     }
 
-    fn settle_app(&mut self, id: u64, app: &App, all_back: bool) -> Result<WentBack, Refusal> {
+    /// Takes the way back of a run that was cut off, if there is one. Alone, what is ready stays.
+    pub(super) fn settle_app(
+        &mut self,
+        id: u64,
+        app: &App,
+        settling: &Settling,
+    ) -> Result<WentBack, Refusal> {
         let nothing = WentBack {
             run: None,
             steps: 0,
@@ -88,14 +107,20 @@ impl Session<'_> {
             self.sweep(id, app)?;
             return Ok(nothing);
         }
+        let by_controller = matches!(settling, Settling::Controller { .. });
+        if told.ready && !by_controller {
+            return Ok(nothing);
+        }
+        // Its helper is gone, and what it had begun may still be at work on what is to be put back.
+        self.host.end_orphans(&app.places.root)?;
         self.runs.insert(name, OpenRun { journal, here });
         let asked = Asked {
             cause: Cause {
                 reason: "the run was cut off".to_owned(),
                 hold: None,
             },
-            all_back,
-            told: true,
+            all_back: matches!(settling, Settling::Controller { all_back: true }),
+            told: by_controller,
         };
         self.take_back(id, app, &asked)
     }
@@ -149,12 +174,22 @@ impl Session<'_> {
             process: std::process::id(),
         };
         self.registry.make(self.host, &app.places)?;
-        let Some(lock) = AppLock::try_take(&app.places.state, &holder)? else {
-            let words = format!(
-                "the lock of {} is held by somebody else by now",
-                address.app
-            );
-            return Err(refusal(RefusalKind::NotLocked, words));
+        let begun = Instant::now();
+        let lock = loop {
+            if let Some(lock) = AppLock::try_take(&app.places.state, &holder)? {
+                break lock;
+            }
+            // Killed, it was started again and takes back what is to be settled here; then nothing is left to do.
+            let other = lock::holder(&app.places.state);
+            let recovers = other.is_some_and(|it| it.command == COMMAND && &it.run == run);
+            if !recovers || begun.elapsed() > PATIENCE {
+                let words = format!(
+                    "the lock of {} is held by somebody else by now",
+                    address.app
+                );
+                return Err(refusal(RefusalKind::NotLocked, words));
+            }
+            std::thread::sleep(self.options.retry);
         };
         let held = Held {
             run: run.clone(),
@@ -162,14 +197,15 @@ impl Session<'_> {
             lock,
         };
         self.held.insert(address.app.clone(), held);
-        let settled = self.settle_app(id, &app, true);
+        let settled = self.settle_app(id, &app, &Settling::Controller { all_back: true });
         self.runs.remove(&address.app);
         self.held.remove(&address.app);
         Ok(Reply::WentBack(settled?))
     }
 
     /// The controller is gone: what it left in the middle goes back, what is ready stays as it is.
-    pub(super) fn lost(&mut self, loss: &Loss) {
+    /// Says whether all of that could be done.
+    pub(super) fn lost(&mut self, loss: &Loss) -> bool {
         self.out.close();
         let open: Vec<App> = self
             .held
@@ -183,6 +219,7 @@ impl Session<'_> {
             })
             .map(|held| held.app.clone())
             .collect();
+        let mut settled = true;
         for app in open {
             let asked = Asked {
                 cause: Cause {
@@ -193,7 +230,12 @@ impl Session<'_> {
                 told: false,
             };
             // What it came to is in the journal and the ledger: nobody else is there.
-            drop(self.take_back(0, &app, &asked));
+            if let Err(refused) = self.take_back(0, &app, &asked) {
+                // Only what the host refuses is worth another try.
+                settled &= refused.kind != RefusalKind::Host;
+                let name = &app.address.app;
+                (self.options.log)(&format!("{name} can't go back: {}", refused.message));
+            }
         }
         let guard = self.runs.values().filter_map(|open| {
             let ready =
@@ -204,6 +246,7 @@ impl Session<'_> {
         if let Some(guard) = guard.max() {
             std::thread::sleep(Duration::from_millis(guard).saturating_sub(loss.silent));
         }
+        settled
     }
 
     /// Takes the way back of an open run. While the host refuses for now, it is tried again.
@@ -223,6 +266,12 @@ impl Session<'_> {
         if let Some(stands) = self.leave_past_return(app, open)? {
             return Ok(stands);
         }
+        let log = |words: String| {
+            if !asked.told {
+                (self.options.log)(&format!("{name}: {words}"));
+            }
+        };
+        log(format!("the run {run} goes back: {}", asked.cause.reason));
         self.out.event(
             id,
             EventKind::GoingBack {
@@ -241,6 +290,7 @@ impl Session<'_> {
             ..app.clone()
         };
         let mut steps = 0;
+        let mut waited_for = String::new();
         let returned = loop {
             let returned = self.try_back(id, app, &run, asked)?;
             let why = match &returned {
@@ -251,6 +301,10 @@ impl Session<'_> {
                 Err(JournalError::Host(error)) if error.kind.is_temporary() => error.to_string(),
                 _ => break returned?,
             };
+            if why != waited_for {
+                log(format!("waiting to go on with the way back: {why}"));
+                waited_for.clone_from(&why);
+            }
             self.out.event(
                 id,
                 EventKind::Waiting {
@@ -268,6 +322,10 @@ impl Session<'_> {
             gates: returned.gates,
             elapsed: u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
+        log(match went.problems.as_slice() {
+            [] => format!("the run went back in {} ms", went.elapsed),
+            problems => format!("NOT as before the run: {}", problems.join("; ")),
+        });
         self.out.event(
             id,
             EventKind::WentBack {

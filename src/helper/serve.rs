@@ -1,11 +1,13 @@
 //! The helper as a program: this machine, one controller.
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::gates::GateReader;
+use super::recover as recovering;
 use super::session::{Options, serve_on};
+use super::unit::{self, Closing};
 use crate::host::LocalHost;
 use crate::step::kind::Kind;
 
@@ -24,9 +26,38 @@ pub fn serve(
     serve_on(&LocalHost::new(), input, output, options)
 }
 
+/// Serves as the unit of a run whoever waits at this socket; when nobody does, this unit's program died
+/// and was started again, and what it was at is taken back.
+pub fn serve_unit(socket: &Path, options: Options) -> u8 {
+    let options = Options {
+        units: false,
+        ..options
+    };
+    let streams = unit::connect(socket).and_then(|stream| {
+        let heard = stream.try_clone().ok()?;
+        Some((heard, Closing(stream)))
+    });
+    match streams {
+        Some((heard, said)) => serve(heard, said, &options),
+        None => recover(&options),
+    }
+}
+
+/// Begins a session of its own, so that no terminal's interrupt or hang-up reaches this process.
+pub fn leave_terminal() {
+    // It can't where it leads one already, and needs not.
+    rustix::process::setsid().ok();
+}
+
+/// Takes back what was cut off on this machine and nobody is at.
+pub fn recover(options: &Options) -> u8 {
+    recovering::recover(&LocalHost::new(), options);
+    0
+}
+
 impl Options {
     /// What the helper is usually started with; `state` is where its registry is, where that isn't
-    /// the usual place.
+    /// the usual place; `log` hears what happens when no controller is there.
     ///
     /// # Errors
     /// When the program can't be read, or the kernel has no randomness.
@@ -34,6 +65,7 @@ impl Options {
         kinds: &'static [&'static dyn Kind],
         gates: GateReader,
         state: Option<PathBuf>,
+        log: fn(&str),
     ) -> io::Result<Self> {
         let mut seal = [0; 32];
         let filled = rustix::rand::getrandom(&mut seal, rustix::rand::GetRandomFlags::empty())?;
@@ -42,6 +74,8 @@ impl Options {
         }
         Ok(Self {
             program: digest_self()?,
+            // With its registry elsewhere a helper has no part in what belongs to the host.
+            units: state.is_none(),
             state,
             home: None,
             seal,
@@ -49,6 +83,7 @@ impl Options {
             gates,
             workers: WORKERS,
             retry: RETRY,
+            log,
         })
     }
 }
@@ -58,7 +93,12 @@ impl Options {
 /// # Errors
 /// When it can't be read.
 pub fn digest_self() -> io::Result<String> {
+    digest_of(Path::new("/proc/self/exe"))
+}
+
+/// The same of another copy.
+pub(super) fn digest_of(program: &Path) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_mmap("/proc/self/exe")?;
+    hasher.update_mmap(program)?;
     Ok(hasher.finalize().to_hex().to_string())
 }

@@ -3,15 +3,16 @@
 //! What a request does is in the file that is named after it. Nothing here is decided: the plan is
 //! the controller's, the way back is `apply`'s.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::app::App;
 use super::gates::GateReader;
-use super::link::{Cancels, Heard, Inbox, listen};
+use super::link::{Cancels, Heard, Inbox, Listening, listen};
 use super::lock::AppLock;
 use super::out::Out;
 use super::protocol::{AppAddress, Refusal, RefusalKind, Reply, Request};
@@ -41,6 +42,20 @@ pub struct Options {
     pub workers: usize,
     /// How long to wait before a way back is tried again that the host refuses for now.
     pub retry: Duration,
+    /// Whether a run is handed over to a unit of systemd's, where systemd is PID 1 and we are root.
+    pub units: bool,
+    /// Hears what a controller would be told, when there is none.
+    pub log: fn(&str),
+}
+
+impl Options {
+    /// Where the registry is to be looked for.
+    pub(super) fn place(&self) -> Place<'_> {
+        Place {
+            directory: self.state.as_deref(),
+            home: self.home.as_deref(),
+        }
+    }
 }
 
 /// An answer, or why there is none.
@@ -74,6 +89,8 @@ pub(super) struct Session<'h> {
     pub runs: BTreeMap<AppName, OpenRun<'h>>,
     /// What trees consist of that the controller has told of.
     pub manifests: BTreeMap<String, Manifest>,
+    /// Whether an app was asked for whose services are children of the helper's that outlive it.
+    pub manages_processes: Cell<bool>,
     greeted: bool,
 }
 
@@ -89,43 +106,40 @@ pub fn serve_on(
 ) -> u8 {
     let out = Out::new(output);
     let cancels = Arc::new(Cancels::default());
-    let inbox = listen(input, out.clone(), cancels.clone());
-    let place = Place {
-        directory: options.state.as_deref(),
-        home: options.home.as_deref(),
+    let facts = host.facts();
+    let may_hand_over = options.units && facts.root && facts.systemd;
+    let listening = Listening {
+        out: out.clone(),
+        cancels: cancels.clone(),
+        may_hand_over,
     };
-    let registry = Registry::open(host.as_read(), place, options.seal);
-    let registry = match registry {
-        Ok(registry) => registry,
-        Err(error) => return refuse_all(inbox, &out, error.into()),
-    };
-    let mut session = Session {
-        host,
-        options,
-        registry,
-        out,
-        inbox,
-        cancels,
-        held: BTreeMap::new(),
-        runs: BTreeMap::new(),
-        manifests: BTreeMap::new(),
-        greeted: false,
+    let inbox = listen(Box::new(input), listening);
+    let mut session = match Session::new(host, options, out.clone(), (inbox, cancels)) {
+        Ok(session) => session,
+        Err((inbox, why)) => return refuse_all(inbox, &out, why),
     };
     loop {
         match session.inbox.next() {
             Heard::Request { id, request } => {
-                let reply = match session.answer(id, *request) {
-                    Ok(reply) => reply,
-                    Err(refusal) => Reply::Refused(refusal),
+                let reply = match &*request {
+                    Request::Lock { run, apps, .. } if may_hand_over => {
+                        let handed = session.hand_over(id, (run, apps), &request);
+                        if matches!(handed, Ok(None)) {
+                            return 0;
+                        }
+                        session.inbox.go_on();
+                        handed.map(|holder| holder.map_or(Reply::Done, Reply::Busy))
+                    }
+                    _ => session.answer(id, *request),
                 };
-                session.out.reply(id, reply);
+                session.out.reply(id, reply.unwrap_or_else(Reply::Refused));
             }
             // What belongs to a pack that was refused.
             Heard::Bytes(_) | Heard::PackEnd { .. } | Heard::Credit { .. } | Heard::Pressed => {}
             Heard::Lost(loss) => {
-                session.lost(&loss);
+                let settled = session.lost(&loss);
                 session.out.finish();
-                return 0;
+                return u8::from(!settled);
             }
         }
     }
@@ -135,7 +149,12 @@ pub fn serve_on(
 fn refuse_all(mut inbox: Inbox, out: &Out, why: Refusal) -> u8 {
     loop {
         match inbox.next() {
-            Heard::Request { id, .. } => out.reply(id, Reply::Refused(why.clone())),
+            Heard::Request { id, request } => {
+                out.reply(id, Reply::Refused(why.clone()));
+                if matches!(*request, Request::Lock { .. }) {
+                    inbox.go_on();
+                }
+            }
             Heard::Lost(_) => {
                 out.finish();
                 return 1;
@@ -146,13 +165,51 @@ fn refuse_all(mut inbox: Inbox, out: &Out, why: Refusal) -> u8 {
 }
 
 impl<'h> Session<'h> {
+    fn new(
+        host: &'h dyn WriteHost,
+        options: &'h Options,
+        out: Out,
+        (inbox, cancels): (Inbox, Arc<Cancels>),
+    ) -> Result<Self, (Inbox, Refusal)> {
+        match Registry::open(host.as_read(), options.place(), options.seal) {
+            Ok(registry) => Ok(Self {
+                host,
+                options,
+                registry,
+                out,
+                inbox,
+                cancels,
+                held: BTreeMap::new(),
+                runs: BTreeMap::new(),
+                manifests: BTreeMap::new(),
+                manages_processes: Cell::new(false),
+                greeted: false,
+            }),
+            Err(error) => Err((inbox, error.into())),
+        }
+    }
+
+    /// One without a controller.
+    pub fn alone(host: &'h dyn WriteHost, options: &'h Options) -> Result<Self, Refusal> {
+        let out = Out::new(std::io::sink());
+        out.close();
+        let cancels = Arc::new(Cancels::default());
+        let listening = Listening {
+            out: out.clone(),
+            cancels: cancels.clone(),
+            may_hand_over: false,
+        };
+        let inbox = listen(Box::new(std::io::empty()), listening);
+        Self::new(host, options, out, (inbox, cancels)).map_err(|(_, refusal)| refusal)
+    }
+
     fn answer(&mut self, id: u64, request: Request) -> Answer {
-        if !self.greeted && !matches!(request, Request::Hello { .. }) {
-            let words = "a session begins with hello";
-            return Err(refusal(RefusalKind::OtherProgram, words));
+        if !matches!(request, Request::Hello { .. }) {
+            self.refuse_stranger()?;
         }
         match request {
             Request::Hello { program } => self.hello(&program),
+            Request::Told { manifests } => self.know(&manifests).map(|()| Reply::Done),
             Request::Survey { apps, seal } => self.survey(&apps, &seal),
             Request::Observe { apps } => self.observe(apps),
             Request::Gates { app, gates, settle } => self.gates(id, &app, gates, settle),
@@ -213,6 +270,14 @@ impl<'h> Session<'h> {
         }
     }
 
+    pub(super) fn refuse_stranger(&self) -> Result<(), Refusal> {
+        if self.greeted {
+            return Ok(());
+        }
+        let words = "a session begins with hello";
+        Err(refusal(RefusalKind::OtherProgram, words))
+    }
+
     fn hello(&mut self, program: &str) -> Answer {
         if program != self.options.program {
             let words = "the helper is another program than the controller; upload it again";
@@ -235,7 +300,11 @@ impl<'h> Session<'h> {
 
     /// An app by its address. Reads only.
     pub fn app(&self, address: &AppAddress) -> Result<App, Refusal> {
-        App::find(self.host.as_read(), &self.registry, address)
+        let app = App::find(self.host.as_read(), &self.registry, address)?;
+        if app.manager == "process" {
+            self.manages_processes.set(true);
+        }
+        Ok(app)
     }
 
     /// An app whose lock this session holds, whatever for.
@@ -326,5 +395,10 @@ pub(super) fn manifest(
 
 /// Where an app's journal is.
 pub(super) fn journal_path(app: &App) -> PathBuf {
-    app.places.state.join("journal")
+    journal_path_in(&app.places.state)
+}
+
+/// The same by the app's directory in the registry.
+pub(super) fn journal_path_in(state: &Path) -> PathBuf {
+    state.join("journal")
 }

@@ -14,6 +14,7 @@ mod error;
 mod identity;
 mod local;
 pub mod memory;
+mod orphans;
 mod path;
 pub mod port;
 pub mod probe;
@@ -21,6 +22,7 @@ mod proc;
 mod process;
 mod program;
 mod systemd;
+mod transient;
 
 pub use database::Databases;
 pub use local::LocalHost;
@@ -30,3 +32,4 @@ pub use port::{
     Owner, ReadHost, ServiceAct, ServiceStatus, Space, Unit, WriteHost,
 };
 pub use probe::{HttpAnswer, HttpRequest, Probe, ProbeError};
+pub use transient::{Transient, start_transient};

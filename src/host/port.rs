@@ -476,4 +476,14 @@ pub trait WriteHost: ReadHost + Probe + Databases {
         command: &Command,
         wanted: &dyn Fn() -> bool,
     ) -> Result<CommandOutput, HostError>;
+
+    /// Ends commands of the app with this root that outlived the helper that had started them; says
+    /// how many there were. Where a command ends with its helper, there are none.
+    ///
+    /// # Errors
+    /// When one can't be ended.
+    fn end_orphans(&self, root: &Path) -> Result<usize, HostError> {
+        let _ = root;
+        Ok(0)
+    }
 }

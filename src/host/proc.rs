@@ -62,6 +62,11 @@ const PAUSE: Duration = Duration::from_micros(200);
 /// While a process turns into another program its environment reads as empty: then it is read again,
 /// since a service must not be overlooked for having just begun.
 pub(super) fn has_in_environment(process: &Process, line: &str) -> bool {
+    has_where(process, |entries| entries.contains(&line))
+}
+
+/// The same for what is to be found out about all lines; those that are no text are left out.
+pub(super) fn has_where(process: &Process, mut find: impl FnMut(&[&str]) -> bool) -> bool {
     if process.kernel {
         return false;
     }
@@ -71,9 +76,11 @@ pub(super) fn has_in_environment(process: &Process, line: &str) -> bool {
         match environment(process.id) {
             Ok(environment) if environment.is_empty() => {}
             Ok(environment) => {
-                return environment
-                    .split(|byte| *byte == 0)
-                    .any(|entry| entry == line.as_bytes());
+                let entries = environment.split(|byte| *byte == 0);
+                let entries: Vec<&str> = entries
+                    .filter_map(|entry| std::str::from_utf8(entry).ok())
+                    .collect();
+                return find(&entries);
             }
             Err(_) => return false,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -236,4 +237,14 @@ async fn a_fetch_that_nobody_waits_for_lets_the_helper_go_on() {
         }
     };
     assert!(taken > 1 << 40, "there is room for all of it: {taken}");
+}
+
+#[test]
+fn a_host_is_given_up_before_it_gives_us_up_and_after_some_missed_signs() {
+    for seconds in [2, 5, 60, 600] {
+        let guard = Duration::from_secs(seconds);
+        let pulse = Pulse::for_guard(guard);
+        assert!(pulse.every * 2 < pulse.patience, "{pulse:?}");
+        assert!(pulse.patience < guard, "{pulse:?}");
+    }
 }

@@ -113,6 +113,8 @@ impl Place {
             gates: |_| Vec::new(),
             workers: 2,
             retry: Duration::from_millis(1),
+            units: false,
+            log: |_| {},
         }
     }
 }

@@ -26,6 +26,7 @@ mod tests;
 mod write;
 
 use accounts::Accounts;
+pub(super) use run::MARK as COMMAND_MARK;
 
 /// This machine, as the user that the program runs as.
 #[derive(Debug, Default)]

@@ -15,8 +15,9 @@ use crate::host::program::{Tail, follow};
 
 use super::LocalHost;
 
-/// Marks the processes of one command, wherever they go.
-const MARK: &str = "ROSEY_COMMAND";
+/// Marks the processes of one command, wherever they go. Its value begins with the number of the
+/// process that started it.
+pub(in crate::host) const MARK: &str = "ROSEY_COMMAND";
 
 impl LocalHost {
     /// Who a child runs as: the named user, or who we are.

@@ -14,6 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::host::error::Context;
+use crate::host::orphans;
 use crate::host::port::{
     Command, CommandOutput, EntryType, HostError, HostErrorKind, Owner, ReadHost, ServiceAct, Unit,
     WriteHost,
@@ -140,6 +141,10 @@ impl WriteHost for LocalHost {
         wanted: &dyn Fn() -> bool,
     ) -> Result<CommandOutput, HostError> {
         self.run_command(command, wanted)
+    }
+
+    fn end_orphans(&self, root: &Path) -> Result<usize, HostError> {
+        orphans::end(root).context("end what a dead helper left running in", root)
     }
 }
 

@@ -7,6 +7,7 @@ mod deploy;
 mod drift;
 mod fleet;
 mod front;
+mod guard;
 mod hosts;
 mod old;
 mod once;

@@ -49,9 +49,9 @@ const LIBRARIES: &[Library] = &[
     ),
     library("petgraph", &["plan"]),
     library("serde_yaml", &["plan/saved.rs"]),
-    // One server. The controller's own files are read without a port (content), a lock is a file lock (helper), and SSH
-    // sets an option of its socket (remote); the rest is who and where the person is, and that a terminal is left as
-    // it was found (cli).
+    // One server. The controller's own files are read without a port (content), a lock is a file lock and a unit's socket
+    // is waited for (helper), and SSH sets an option of its socket (remote); the rest is who and where the person is, and
+    // that a terminal is left as it was found (cli).
     library(
         "rustix",
         &[
@@ -60,6 +60,7 @@ const LIBRARIES: &[Library] = &[
             "content/walk.rs",
             "helper/lock.rs",
             "helper/serve.rs",
+            "helper/unit.rs",
             "remote/wire.rs",
             "remote/trust.rs",
             "cli/approval.rs",

@@ -1,0 +1,196 @@
+//! Hosts that are left alone in the middle of a run: they go back by themselves, whatever became of the controller, of
+//! the link, of the helper or of the power.
+
+use std::collections::BTreeMap;
+use std::process::Child;
+use std::time::Duration;
+
+use crate::support::{Rosey, Snapshot, Wanted, wait_until};
+
+use super::fleet::{Commands as _, Fleet};
+
+/// How long a host may take to serve the old version, beyond the guard time where that has to pass.
+const BACK: f64 = 2.0;
+
+/// From PID 1's beginning to the old version.
+const BOOT: f64 = 5.0;
+
+/// A fleet with version 1, and what it looks like.
+fn deployed(wanted: Wanted) -> (Fleet, BTreeMap<usize, Snapshot>) {
+    let fleet = Fleet::with(wanted);
+    fleet.declare("stable \"0.3s\"", "stable \"0s\"");
+    fleet.declare("rollout { waves", "rollout { guard \"2s\"; waves");
+    fleet.rosey().apply().exits(0);
+    let before = fleet.snapshots();
+    (fleet, before)
+}
+
+fn one() -> (Fleet, BTreeMap<usize, Snapshot>) {
+    deployed(Wanted {
+        hosts: 1,
+        ..Wanted::default()
+    })
+}
+
+/// Begins to apply version 2, whose gates never pass: returns as soon as every host serves it.
+fn in_the_middle(fleet: &Fleet, rosey: &Rosey<'_>) -> Child {
+    fleet.version("2.0.0");
+    fleet.declare("fault \"\"", "fault \"unhealthy\"");
+    fleet.declare("within \"10s\"", "within \"120s\"");
+    let run = rosey.start(&["apply", "lab", "--yes"]);
+    for host in fleet.lab.hosts() {
+        serves(fleet, host, "2.0.0");
+    }
+    run
+}
+
+/// Waits on the host itself until it serves a version; returns its clock then, in seconds since boot.
+fn serves(fleet: &Fleet, host: usize, version: &str) -> f64 {
+    let script = format!(
+        "for try in $(seq 1500); do
+             curl --silent --max-time 1 http://127.0.0.1:8000/api/health | grep --quiet '\"{version}\"' && exec cut -d' ' -f1 /proc/uptime
+             sleep 0.02
+         done
+         systemctl --no-pager list-units 'rosey*'; journalctl --no-pager -n 60
+         exit 1"
+    );
+    let clock = fleet.lab.exec(host, &script);
+    clock.parse().expect("a number of seconds")
+}
+
+fn clock(fleet: &Fleet, host: usize) -> f64 {
+    let clock = fleet.lab.exec(host, "cut -d' ' -f1 /proc/uptime");
+    clock.parse().expect("a number of seconds")
+}
+
+/// Everything is as before, nothing of a run is left, and the next command says what has happened.
+fn is_back(fleet: &Fleet, before: &BTreeMap<usize, Snapshot>, told: &str) {
+    for host in fleet.lab.hosts() {
+        wait_until("the end of the run's unit", Duration::from_secs(20), || {
+            let left = fleet.lab.exec(
+                host,
+                "systemctl --no-legend --all list-units 'rosey-run-*' 'rosey-recover*' --state=active,activating,deactivating,failed; ls -d /run/rosey 2>/dev/null || true",
+            );
+            left.is_empty()
+        });
+    }
+    fleet.must_be(before);
+    let status = fleet.rosey().run(&["status", "lab"]).exits(0);
+    assert!(status.stdout.contains(told), "{}", status.stdout);
+    fleet.rosey().drift().exits(0);
+}
+
+#[test]
+fn a_controller_that_is_killed_in_the_middle() {
+    let (fleet, before) = one();
+    let rosey = fleet.rosey();
+    let mut run = in_the_middle(&fleet, &rosey);
+    let unit = fleet.lab.exec(
+        1,
+        "systemctl --no-legend list-units 'rosey-run-*.service' --state=running",
+    );
+    assert_eq!(unit.lines().count(), 1, "{unit}");
+    let killed = clock(&fleet, 1);
+    run.kill().expect("it runs");
+    run.wait().expect("it was started");
+    let took = serves(&fleet, 1, "1.0.0") - killed;
+    assert!(took < BACK, "{took:.2} s");
+    is_back(&fleet, &before, "the controller was lost");
+}
+
+#[test]
+fn a_network_that_is_cut_in_the_middle() {
+    let (fleet, before) = one();
+    let rosey = fleet.rosey();
+    let run = in_the_middle(&fleet, &rosey);
+    let cut = clock(&fleet, 1);
+    fleet.lab.cut(1);
+    let took = serves(&fleet, 1, "1.0.0") - cut;
+    assert!(took < 2.0 + BACK, "{took:.2} s");
+    let output = run.wait_with_output().expect("it was started");
+    assert_eq!(output.status.code(), Some(18));
+    fleet.lab.join(1);
+    is_back(&fleet, &before, "nothing was heard of it for 2.");
+}
+
+#[test]
+fn a_helper_that_is_killed_in_the_middle_of_a_task_is_started_again_and_goes_back() {
+    let (fleet, before) = deployed(Wanted {
+        hosts: 2,
+        old: vec![2],
+        ..Wanted::default()
+    });
+    fleet.version("2.0.0");
+    fleet.declare(
+        "    verify {\n",
+        "    task \"slow\" { run \"sh -c 'sleep 987'; true\"; output \"slow\"; timeout \"10m\"; }\n    verify {\n",
+    );
+    let rosey = fleet.rosey();
+    let mut run = rosey.start(&["apply", "lab", "--yes"]);
+    let asleep = |host| {
+        let found = fleet.lab.exec(host, "pgrep -f '^sleep 987' || true");
+        !found.is_empty()
+    };
+    let mut over = || run.try_wait().expect("it was started").is_some();
+    for host in fleet.lab.hosts() {
+        wait_until("the task", Duration::from_secs(30), || {
+            asleep(host) || over()
+        });
+    }
+    assert!(!over(), "{:?}", run.wait_with_output());
+    for host in fleet.lab.hosts() {
+        fleet.lab.exec(
+            host,
+            "kill -9 $(systemctl show --property=MainPID --value 'rosey-run-*.service')",
+        );
+    }
+    for host in fleet.lab.hosts() {
+        wait_until("the end of the task", Duration::from_secs(10), || {
+            !asleep(host)
+        });
+    }
+    let output = run.wait_with_output().expect("it was started");
+    assert_eq!(output.status.code(), Some(18));
+    assert_eq!(fleet.served(), ["1.0.0"; 2]);
+    is_back(&fleet, &before, "the run was cut off");
+}
+
+#[test]
+fn a_session_that_is_killed_in_the_middle() {
+    let (fleet, before) = one();
+    let rosey = fleet.rosey();
+    let run = in_the_middle(&fleet, &rosey);
+    let killed = clock(&fleet, 1);
+    // The wire alone: what the session had started is called after the cached program, the unit is not.
+    fleet.lab.exec(1, "pkill -9 '^helper-'");
+    let took = serves(&fleet, 1, "1.0.0") - killed;
+    assert!(took < BACK, "{took:.2} s");
+    let output = run.wait_with_output().expect("it was started");
+    assert_eq!(output.status.code(), Some(18));
+    is_back(&fleet, &before, "the controller was lost");
+}
+
+#[test]
+fn a_power_cut_in_the_middle() {
+    let (fleet, before) = deployed(Wanted {
+        hosts: 1,
+        disks: true,
+        ..Wanted::default()
+    });
+    let rosey = fleet.rosey();
+    let mut run = in_the_middle(&fleet, &rosey);
+    fleet.lab.power_cut(1);
+    run.kill().expect("it runs");
+    run.wait().expect("it was started");
+    fleet.lab.boot(1);
+    serves(&fleet, 1, "1.0.0");
+    // Nobody has contacted it. The bot's last start is the one of the way back.
+    let began = |what: &str| -> f64 {
+        let shown = fleet.lab.exec(1, &format!("systemctl show {what} --value"));
+        shown.parse::<f64>().expect("microseconds") / 1e6
+    };
+    let up = began("--property=UserspaceTimestampMonotonic");
+    let took = began("--property=ActiveEnterTimestampMonotonic rosey-bot.service") - up;
+    assert!((0.0..BOOT).contains(&took), "{took:.2} s");
+    is_back(&fleet, &before, "the run was cut off");
+}
