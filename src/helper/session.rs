@@ -114,10 +114,11 @@ pub fn serve_on(
         may_hand_over,
     };
     let inbox = listen(Box::new(input), listening);
-    let mut session = match Session::new(host, options, out.clone(), (inbox, cancels)) {
-        Ok(session) => session,
-        Err((inbox, why)) => return refuse_all(inbox, &out, why),
+    let registry = match Registry::open(host.as_read(), options.place(), options.seal) {
+        Ok(registry) => registry,
+        Err(error) => return refuse_all(inbox, &out, error.into()),
     };
+    let mut session = Session::new((host, options), registry, (out, inbox, cancels));
     loop {
         match session.inbox.next() {
             Heard::Request { id, request } => {
@@ -166,26 +167,22 @@ fn refuse_all(mut inbox: Inbox, out: &Out, why: Refusal) -> u8 {
 
 impl<'h> Session<'h> {
     fn new(
-        host: &'h dyn WriteHost,
-        options: &'h Options,
-        out: Out,
-        (inbox, cancels): (Inbox, Arc<Cancels>),
-    ) -> Result<Self, (Inbox, Refusal)> {
-        match Registry::open(host.as_read(), options.place(), options.seal) {
-            Ok(registry) => Ok(Self {
-                host,
-                options,
-                registry,
-                out,
-                inbox,
-                cancels,
-                held: BTreeMap::new(),
-                runs: BTreeMap::new(),
-                manifests: BTreeMap::new(),
-                manages_processes: Cell::new(false),
-                greeted: false,
-            }),
-            Err(error) => Err((inbox, error.into())),
+        (host, options): (&'h dyn WriteHost, &'h Options),
+        registry: Registry,
+        (out, inbox, cancels): (Out, Inbox, Arc<Cancels>),
+    ) -> Self {
+        Self {
+            host,
+            options,
+            registry,
+            out,
+            inbox,
+            cancels,
+            held: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            manifests: BTreeMap::new(),
+            manages_processes: Cell::new(false),
+            greeted: false,
         }
     }
 
@@ -200,7 +197,8 @@ impl<'h> Session<'h> {
             may_hand_over: false,
         };
         let inbox = listen(Box::new(std::io::empty()), listening);
-        Self::new(host, options, out, (inbox, cancels)).map_err(|(_, refusal)| refusal)
+        let registry = Registry::open(host.as_read(), options.place(), options.seal)?;
+        Ok(Self::new((host, options), registry, (out, inbox, cancels)))
     }
 
     fn answer(&mut self, id: u64, request: Request) -> Answer {
