@@ -283,7 +283,10 @@ fn how_long(step: &Step, last: Option<u64>) -> String {
         (Some(stop), Some(start)) => Some(stop.saturating_add(start)),
         _ => None,
     };
-    let last = last.map(|last| format!("{} the last time", duration(last)));
+    let last = last.map(|last| match last {
+        0..100 => "under 0.1 s the last time".to_owned(),
+        _ => format!("{} the last time", duration(last)),
+    });
     let most = most.map(|most| format!("at most {}", duration(most)));
     let words: Vec<_> = last.into_iter().chain(most).collect();
     if words.is_empty() {
