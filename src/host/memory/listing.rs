@@ -15,11 +15,7 @@ type Explanation<'a> = dyn Fn(&Path, &[u8], &[u8]) -> bool + 'a;
 
 impl Listing {
     /// What differs, a line each. `explained` is asked about two contents of one path.
-    pub fn differences(
-        &self,
-        other: &Self,
-        explained: &Explanation<'_>,
-    ) -> Vec<String> {
+    pub fn differences(&self, other: &Self, explained: &Explanation<'_>) -> Vec<String> {
         let mut lines = Vec::new();
         for (path, one) in &self.0 {
             let path_text = path.display();
