@@ -189,7 +189,8 @@ impl Talk {
         consumer.await.ok();
         let silent = json || (quiet && outcome.exit_code == 0);
         if !silent {
-            anstream::eprintln!("{}", summary(outcome));
+            // A terminal that was closed takes no words, and that is no other outcome.
+            writeln!(anstream::stderr(), "{}", summary(outcome)).ok();
         }
         Exit(outcome.exit_code)
     }

@@ -23,7 +23,7 @@ impl Conduct {
             let events = self.events.clone();
             async move { connection.begin(begin, &events).await }
         });
-        for (member, begun) in self.all_well(set).await? {
+        for (member, begun) in self.all_answered(set).await? {
             for result in begun.baseline {
                 self.events.emit(EventKind::GateRead {
                     host: member.host.clone(),

@@ -54,6 +54,11 @@ impl Cancelling {
         std::future::pending().await
     }
 
+    /// The signal, when the run is to end by now.
+    pub(super) fn signal(&self) -> Option<u8> {
+        self.0.borrow().signal
+    }
+
     /// Returns when the waiting is to end too.
     pub async fn impatient(&self) {
         let mut cancel = self.0.clone();

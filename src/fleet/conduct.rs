@@ -33,6 +33,8 @@ pub(super) struct Conduct {
     pub(super) ends: BTreeMap<Member, MemberEnd>,
     /// Members that said that they are ready.
     pub(super) ready: BTreeSet<Member>,
+    /// Hosts that have yet to answer something that isn't waited for any more: nothing else is asked of them.
+    pub(super) unanswered: BTreeSet<HostName>,
     /// Hosts that failed and were put up with.
     put_up_with: BTreeSet<HostName>,
     pub(super) failures: Vec<Failure>,
@@ -97,6 +99,7 @@ impl Conduct {
             _watches: watches,
             ends: BTreeMap::new(),
             ready: BTreeSet::new(),
+            unanswered: BTreeSet::new(),
             put_up_with: BTreeSet::new(),
             failures: Vec::new(),
             holder: None,
@@ -368,6 +371,36 @@ impl Conduct {
             reason: "it was never reached".to_owned(),
             last_words: String::new(),
         })
+    }
+
+    /// Waits for everybody, also when somebody wants the run to end: what was asked for is done or
+    /// refused then, and what is asked next can't overtake it. Only impatience ends that.
+    pub(super) async fn all_answered<T: 'static>(
+        &mut self,
+        mut set: JoinSet<(Member, Result<T, AskError>)>,
+    ) -> Result<BTreeMap<Member, T>, Interruption> {
+        let mut answers = BTreeMap::new();
+        let mut failures = Vec::new();
+        loop {
+            let joined = tokio::select! {
+                biased;
+                joined = set.join_next() => joined,
+                () = self.cancelling.impatient() => None,
+            };
+            match joined.map(unpanicked) {
+                Some((member, Ok(answer))) => drop(answers.insert(member, answer)),
+                Some((member, Err(error))) => failures.push(failure(&member, &error)),
+                None => break,
+            }
+        }
+        if let Some(signal) = self.cancelling.signal() {
+            return Err(Interruption::Cancelled(signal));
+        }
+        if failures.is_empty() {
+            Ok(answers)
+        } else {
+            Err(Interruption::Failed(failures))
+        }
     }
 
     /// Waits for everybody, or until somebody fails or wants the run to end.

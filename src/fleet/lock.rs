@@ -93,7 +93,8 @@ impl Conduct {
         let mut set = JoinSet::new();
         let going = self.ends.iter();
         let going = going.filter(|(_, end)| matches!(end, MemberEnd::GoingBack { .. }));
-        let going: BTreeSet<_> = going.map(|(member, _)| member.host.clone()).collect();
+        let mut going: BTreeSet<_> = going.map(|(member, _)| member.host.clone()).collect();
+        going.extend(self.unanswered.iter().cloned());
         // Who isn't waited for keeps a notice of how it ended, and gives its locks back by itself.
         for host in self.hosts().difference(&going).cloned() {
             let Ok(connection) = self.connection(&host) else {

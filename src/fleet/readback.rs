@@ -54,7 +54,9 @@ impl Conduct {
             .keys()
             .map(|member| (member.host.clone(), member.clone()))
             .collect();
-        let first: BTreeSet<Member> = first.into_values().collect();
+        let first = first.into_iter();
+        let first = first.filter(|(host, _)| !self.unanswered.contains(host));
+        let first: BTreeSet<Member> = first.map(|(_, member)| member).collect();
         let mut set = self.on_each(&first, |member, connection| {
             let parts = self.run.parts.iter();
             let apps: Vec<AppAddress> = parts

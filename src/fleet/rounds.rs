@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use thiserror::Error;
+use tokio::task::JoinSet;
+
 use super::ask::AskError;
 use super::conduct::{Conduct, Interruption, failure, unpanicked};
 use super::decide::End;
@@ -58,14 +61,13 @@ impl Conduct {
     /// run from here, so a further cancel is of no use any more.
     pub(super) async fn keep(&mut self, members: &BTreeSet<Member>) {
         // Also who was ready before: what it commits is another thing now.
-        let mut set = self.on_each(members, |member, connection| {
+        let set = self.on_each(members, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             let (generation, marks) = self.committed(member);
             async move { connection.ready(run, app, generation, marks).await }
         });
         let mut kept = members.clone();
-        while let Some(joined) = set.join_next().await {
-            let (member, ready) = unpanicked(joined);
+        for (member, ready) in self.in_time(members, set).await {
             if let Err(error) = ready {
                 kept.remove(&member);
                 self.stuck(
@@ -84,6 +86,39 @@ impl Conduct {
         }
     }
 
+    /// Waits for everybody, but not for ever: until a further signal comes, or for as long as nothing
+    /// on a host takes longer. Work that isn't waited for goes on there.
+    async fn in_time<T: 'static>(
+        &mut self,
+        members: &BTreeSet<Member>,
+        mut set: JoinSet<(Member, Result<T, AskError>)>,
+    ) -> Vec<(Member, Result<T, NoAnswer>)> {
+        let patience = self.run.pace.guard.max(self.run.pace.progress);
+        let deadline = tokio::time::sleep(patience);
+        tokio::pin!(deadline);
+        let mut silent = members.clone();
+        let mut answers = Vec::new();
+        loop {
+            let joined = tokio::select! {
+                biased;
+                joined = set.join_next() => joined,
+                () = self.cancelling.impatient() => None,
+                () = &mut deadline => None,
+            };
+            let Some(joined) = joined else { break };
+            let (member, answer) = unpanicked(joined);
+            silent.remove(&member);
+            answers.push((member, answer.map_err(NoAnswer::Asked)));
+        }
+        set.detach_all();
+        for member in silent {
+            self.unanswered.insert(member.host.clone());
+            let late = NoAnswer::Late(member.clone());
+            answers.push((member, Err(late)));
+        }
+        answers
+    }
+
     /// What failed on members that stay new all the same, past a point of no return.
     fn failed_here(&self, members: &BTreeSet<Member>) -> BTreeMap<Member, String> {
         let failures = self.failures.iter().filter_map(|failure| {
@@ -99,13 +134,12 @@ impl Conduct {
     pub(super) async fn stand(&mut self, members: &BTreeSet<Member>) {
         let past = self.tracked().past_return().cloned();
         let reason = past.as_ref().map(cannot_be_taken_back);
-        let mut set = self.on_each(members, |member, connection| {
+        let set = self.on_each(members, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             let reason = reason.clone().unwrap_or_default();
             async move { connection.stand(run, app, reason).await }
         });
-        while let Some(joined) = set.join_next().await {
-            let (member, stands) = unpanicked(joined);
+        for (member, stands) in self.in_time(members, set).await {
             let mut problems = vec![standing(&member, past.as_ref())];
             problems.extend(stands.err().map(|error| error.to_string()));
             self.ends.insert(member, MemberEnd::Stuck { problems });
@@ -115,22 +149,20 @@ impl Conduct {
     /// The second round. Where nobody has committed and all refuse, everybody goes back; else there
     /// is only forward.
     async fn commit(&mut self, members: &BTreeSet<Member>) {
-        let mut set = self.on_each(members, |member, connection| {
+        let set = self.on_each(members, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             async move { connection.commit(run, app).await }
         });
-        let mut answers = Vec::new();
-        while let Some(joined) = set.join_next().await {
-            answers.push(unpanicked(joined));
-        }
-        let refused = |answer: &Result<Ledger, AskError>| {
-            answer.as_ref().is_err_and(|error| !error.is_lost())
-        };
+        let answers = self.in_time(members, set).await;
+        let refused = |answer: &Result<Ledger, NoAnswer>| matches!(answer, Err(NoAnswer::Asked(error)) if !error.is_lost());
         if !answers.is_empty() && answers.iter().all(|(_, answer)| refused(answer)) {
-            let failures = answers.iter().filter_map(|(member, answer)| {
-                let error = answer.as_ref().err()?;
-                Some(failure(member, error))
-            });
+            let failures =
+                answers
+                    .iter()
+                    .filter_map(|(member, answer)| match answer.as_ref().err()? {
+                        NoAnswer::Asked(error) => Some(failure(member, error)),
+                        NoAnswer::Late(_) => None,
+                    });
             let failures = failures.collect();
             // Nobody has committed, so this ends with everybody old, if the plan allows it.
             if let Some(end) = self.weigh(Interruption::Failed(failures), members).await {
@@ -201,7 +233,7 @@ impl Conduct {
             .map(|member| &member.app)
             .collect();
         members.retain(|member| self.part(member).forget.is_none() || !open.contains(&member.app));
-        let mut set = self.on_each(&members, |member, connection| {
+        let set = self.on_each(&members, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             let part = self.part(member);
             let (forget, releases, backups) = (part.forget, part.releases, part.backups);
@@ -218,8 +250,7 @@ impl Conduct {
                 }
             }
         });
-        while let Some(joined) = set.join_next().await {
-            let (member, after) = unpanicked(joined);
+        for (member, after) in self.in_time(&members, set).await {
             match after {
                 Ok(After::Pruned((0, _))) => {}
                 Ok(After::Forgotten(left)) => {
@@ -252,6 +283,17 @@ impl Conduct {
         };
         self.ends.insert(member.clone(), end);
     }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+enum NoAnswer {
+    /// The host refuses, or was lost.
+    #[error(transparent)]
+    Asked(AskError),
+    /// It wasn't waited for any longer.
+    #[error("{0} has not answered in time")]
+    Late(Member),
 }
 
 /// What came after a commit.

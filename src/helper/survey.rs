@@ -43,9 +43,11 @@ impl Session<'_> {
         let app = self.app(address)?;
         let ledger = self.ledger(&app)?;
         let holder = lock::holder(&app.places.state);
-        let interrupted = match holder {
-            Some(_) => None,
-            None => self.interrupted(&app, ledger.as_ref())?,
+        // Who holds the lock itself is told too: at the end of its run that says whether it is closed.
+        let interrupted = if holder.is_some() && !self.held.contains_key(&address.app) {
+            None
+        } else {
+            self.interrupted(&app, ledger.as_ref())?
         };
         let left = match ledger {
             Some(_) => Vec::new(),

@@ -576,3 +576,22 @@ async fn a_ledger_that_does_not_show_the_run_is_no_success() {
     let (end, _) = conducted(&lab, run).await;
     assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
 }
+
+#[tokio::test]
+async fn a_host_that_never_answers_its_commit_holds_no_other_up() {
+    let lab = Lab::new(&[("a", vec![]), ("b", vec![Fault::Hang { at: "commit" }])]);
+    let mut run = lab.run(plan(vec![
+        step("a", "current", 1, &[]),
+        step("b", "current", 1, &[]),
+    ]));
+    run.pace.guard = Duration::from_millis(50);
+    run.pace.progress = Duration::from_millis(50);
+    let (end, _) = conducted(&lab, run).await;
+    assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
+    assert_eq!(end.ends[&member("a")], MemberEnd::Committed);
+    let MemberEnd::Stuck { problems } = &end.ends[&member("b")] else {
+        panic!("{:?}", end.ends);
+    };
+    assert!(problems[0].contains("not answered in time"), "{problems:?}");
+    assert!(lab.host("a").locked.is_none());
+}
