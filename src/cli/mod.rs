@@ -35,6 +35,7 @@ mod renewal;
 mod restoring;
 mod rollback;
 mod settling;
+mod siblings;
 mod show;
 mod status;
 mod surroundings;
@@ -44,6 +45,7 @@ mod unlock;
 mod verify;
 mod waiting;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -85,7 +87,8 @@ pub fn main() -> ExitCode {
         Ok(exit) => ExitCode::from(exit.0),
         Err(error) => {
             if let Some(text) = error.text() {
-                anstream::eprintln!("{text}");
+                // A terminal that was closed takes no words.
+                writeln!(anstream::stderr(), "{text}").ok();
             }
             ExitCode::from(error.exit.0)
         }

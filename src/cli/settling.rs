@@ -7,7 +7,7 @@ use crate::fleet::prospect::Survey;
 use crate::fleet::settle::{
     SettleError, Settlement, Settler, Way, settle as settle_all, settlements,
 };
-use crate::model::EventKind;
+use crate::model::{EnvironmentName, EventKind};
 
 use super::Session;
 use super::approval::{self, Given};
@@ -16,6 +16,7 @@ use super::deployment::{Deployment, asking};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::marking::busy;
+use super::siblings::Siblings;
 use super::surroundings::Surroundings;
 
 /// Whether a run was cut off on some member, and is to be settled before anything else is done.
@@ -36,6 +37,8 @@ pub(super) async fn settle(
     talk: &Talk,
     settling: Settling<'_>,
 ) -> Result<(), CommandError> {
+    let siblings = Siblings::of(session, deployment, survey).await?;
+    let survey = &siblings.survey;
     let runs: BTreeSet<_> = settlements(survey)
         .into_iter()
         .map(|(member, settlement)| {
@@ -63,7 +66,7 @@ pub(super) async fn settle(
         author: session.around.author(None, None),
         command: settling.command.to_owned(),
     };
-    let (fleet, addresses) = (&deployment.fleet, &deployment.addresses);
+    let (fleet, addresses) = (&siblings.fleet, &siblings.addresses);
     let settled = talk.acting(settle_all(
         fleet,
         addresses,
@@ -71,13 +74,10 @@ pub(super) async fn settle(
         &settler,
         talk.events(),
     ));
-    let settled = settled.await.map_err(|error| match error {
-        SettleError::Busy { host, holder } => {
-            busy(&deployment.project.environment.name, host.as_str(), &holder)
-        }
-        SettleError::Ask(error) => asking(&[error]),
-        stuck @ SettleError::Stuck { .. } => CommandError::new(Exit::STUCK, stuck),
-    })?;
+    let environment = &deployment.project.environment.name;
+    let settled = settled
+        .await
+        .map_err(|error| unsettled(environment, error))?;
     for (member, settlement) in &settled {
         let went = match settlement.way {
             Way::Back => "is as before",
@@ -91,6 +91,15 @@ pub(super) async fn settle(
         );
     }
     Ok(())
+}
+
+/// Why nothing, or not all, was settled.
+pub(super) fn unsettled(environment: &EnvironmentName, error: SettleError) -> CommandError {
+    match error {
+        SettleError::Busy { host, holder } => busy(environment, host.as_str(), &holder),
+        SettleError::Ask(error) => asking(&[error]),
+        stuck @ SettleError::Stuck { .. } => CommandError::new(Exit::STUCK, stuck),
+    }
 }
 
 /// Who settles, and what was agreed to beforehand.

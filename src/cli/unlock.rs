@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::fleet::Events;
+use crate::fleet::settle::{Settler, Way, settle};
 use crate::model::RunId;
 
 use super::Session;
@@ -10,6 +12,9 @@ use super::deployment::{Deployment, asking};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::settling::{is_needed, unsettled};
+use super::siblings::Siblings;
+use super::surroundings::Surroundings;
 
 pub(super) async fn run(
     session: &Session,
@@ -21,6 +26,8 @@ pub(super) async fn run(
     let run = RunId(arguments.run);
     let mut found = false;
     let mut problems = false;
+    let mut errors = Vec::new();
+    let events = Events::new(Surroundings::now, Vec::new());
     for (member, app) in &survey.members {
         let holds = app.holder.as_ref().is_some_and(|holder| holder.run == run);
         let left = app
@@ -37,19 +44,20 @@ pub(super) async fn run(
             continue;
         }
         found = true;
-        let events = crate::fleet::Events::new(super::surroundings::Surroundings::now, Vec::new());
-        let back = connection
-            .break_lock(address.clone(), run.clone(), &events)
-            .await
-            .map_err(|error| asking(&[error]))?;
-        if back.problems.is_empty() {
-            anstream::eprintln!("{member}: the run was stopped; everything is as before it");
-        } else {
-            problems = true;
-            anstream::eprintln!(
-                "{member}: NOT as before the run: {}",
-                back.problems.join("; ")
-            );
+        let ended = connection.break_lock(address.clone(), run.clone(), &events);
+        match ended.await {
+            Ok(back) if back.problems.is_empty() => {
+                anstream::eprintln!("{member}: the run was stopped");
+            }
+            Ok(back) => {
+                problems = true;
+                anstream::eprintln!(
+                    "{member}: NOT as before the run: {}",
+                    back.problems.join("; ")
+                );
+            }
+            // The others are stopped all the same.
+            Err(error) => errors.push(error),
         }
     }
     if !found {
@@ -61,6 +69,37 @@ pub(super) async fn run(
             "ask who holds what: rosey status {}",
             arguments.environment
         )));
+    }
+    if !errors.is_empty() {
+        return Err(asking(&errors));
+    }
+    // Each host for itself can't know where it goes: that is decided by what all of them have done.
+    let survey = deployment.survey(BTreeMap::new()).await?;
+    if is_needed(&survey) {
+        let siblings = Siblings::of(session, &deployment, &survey).await?;
+        let settler = Settler {
+            run: Surroundings::new_run(),
+            author: session.around.author(None, None),
+            command: "unlock".to_owned(),
+        };
+        let settled = settle(
+            &siblings.fleet,
+            &siblings.addresses,
+            &siblings.survey,
+            &settler,
+            &events,
+        );
+        for (member, settlement) in settled
+            .await
+            .map_err(|error| unsettled(&deployment.project.environment.name, error))?
+        {
+            let went = match settlement.way {
+                Way::Back => "is as before",
+                Way::Forward(_) => "is committed, as on the other hosts",
+            };
+            let run = settlement.interrupted.run;
+            anstream::eprintln!("{member}: the run {run} {went}");
+        }
     }
     Ok(if problems { Exit::STUCK } else { Exit::DONE })
 }

@@ -269,7 +269,8 @@ pub enum Request {
         /// The run.
         run: RunId,
     },
-    /// Stops another helper that makes no progress, and settles its journal.
+    /// Stops another helper that makes no progress, and takes the way back of what it left in the
+    /// middle. What is ready, and what happened once a run, is left to a settlement of the fleet.
     Break {
         /// The app.
         app: AppAddress,

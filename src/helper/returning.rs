@@ -84,32 +84,24 @@ impl Session<'_> {
         app: &App,
         settling: &Settling,
     ) -> Result<WentBack, Refusal> {
-        let nothing = WentBack {
-            run: None,
-            steps: 0,
-            problems: Vec::new(),
-            gates: Vec::new(),
-            once: false,
-            elapsed: 0,
-        };
         self.runs.remove(&app.address.app);
         let Some(journal) = Journal::open(self.host, &journal_path(app))? else {
-            return Ok(nothing);
+            return Ok(nothing());
         };
         let told = journal.told();
         if told.settled.is_some() {
-            return Ok(nothing);
+            return Ok(nothing());
         }
         let here = false;
         let name = app.address.app.clone();
         if self.close_committed(app, &journal)? {
             self.runs.insert(name, OpenRun { journal, here });
             self.sweep(id, app)?;
-            return Ok(nothing);
+            return Ok(nothing());
         }
         let by_controller = matches!(settling, Settling::Controller { .. });
         if told.ready && !by_controller {
-            return Ok(nothing);
+            return Ok(nothing());
         }
         // Its helper is gone, and what it had begun may still be at work on what is to be put back.
         self.host.end_orphans(&app.places.root)?;
@@ -168,7 +160,10 @@ impl Session<'_> {
         let holder = Holder {
             app: address.app.clone(),
             run: run.clone(),
-            author: open.map(|told| told.opened.author).unwrap_or_default(),
+            author: open
+                .as_ref()
+                .map(|told| told.opened.author.clone())
+                .unwrap_or_default(),
             command: "unlock".to_owned(),
             since: self.host.time(),
             process: std::process::id(),
@@ -197,7 +192,13 @@ impl Session<'_> {
             lock,
         };
         self.held.insert(address.app.clone(), held);
-        let settled = self.settle_app(id, &app, &Settling::Controller { all_back: true });
+        // What is ready may have committed on another host: where it goes is the fleet's to say. So is
+        // when what happened once is undone.
+        let settled = if open.is_some_and(|told| told.ready) {
+            Ok(nothing())
+        } else {
+            self.settle_app(id, &app, &Settling::Controller { all_back: false })
+        };
         self.runs.remove(&address.app);
         self.held.remove(&address.app);
         Ok(Reply::WentBack(settled?))
@@ -425,6 +426,18 @@ impl Session<'_> {
 pub(super) fn has_committed(ledger: &Ledger, told: &Told) -> bool {
     let runs = ledger.generations.iter().filter_map(|it| it.run.as_ref());
     runs.into_iter().any(|run| run == &told.opened.run)
+}
+
+/// There was nothing to go back from.
+fn nothing() -> WentBack {
+    WentBack {
+        run: None,
+        steps: 0,
+        problems: Vec::new(),
+        gates: Vec::new(),
+        once: false,
+        elapsed: 0,
+    }
 }
 
 fn notice(told: &Told, reason: &str, problems: &[String]) -> String {

@@ -462,3 +462,35 @@ fn a_way_back_is_told_to_the_next_unless_it_was_heard() {
         assert_eq!(ledger.notice.is_none(), heard, "{:?}", ledger.notice);
     }
 }
+
+#[test]
+fn who_ends_a_helper_leaves_what_is_ready_to_the_fleet() {
+    let place = Place::new();
+    let mut client = place.client();
+    let wanted = place.wanted(&[("a", "1")]);
+    let plan = client.begin(&place, "1", &wanted);
+    assert!(matches!(
+        client.steps("1", &plan),
+        Reply::Steps { failed: None }
+    ));
+    assert!(matches!(client.ready("1"), Reply::Done));
+    let after = place.seen();
+    assert_eq!(client.lose(), 0);
+    let mut next = place.client();
+    let broken = next.ask(Request::Break {
+        app: place.address(),
+        run: RunId("1".to_owned()),
+    });
+    assert!(matches!(broken, Reply::WentBack(_)), "{broken:?}");
+    assert_eq!(place.seen(), after);
+    assert!(next.survey(&place).interrupted.unwrap().ready);
+}
+
+#[test]
+fn who_holds_the_lock_is_told_of_its_own_open_journal() {
+    let place = Place::new();
+    let mut client = place.client();
+    client.begin(&place, "1", &place.wanted(&[("a", "1")]));
+    assert!(client.survey(&place).interrupted.is_some());
+    assert!(place.client().survey(&place).interrupted.is_none());
+}
