@@ -10,12 +10,13 @@ use super::tree::{Inode, Node, Number, ROOT, Tree};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing(BTreeMap<PathBuf, Inode>);
 
-/// Whether two contents of one path may differ.
-type Explanation<'a> = dyn Fn(&Path, &[u8], &[u8]) -> bool + 'a;
-
 impl Listing {
     /// What differs, a line each. `explained` is asked about two contents of one path.
-    pub fn differences(&self, other: &Self, explained: &Explanation<'_>) -> Vec<String> {
+    pub fn differences(
+        &self,
+        other: &Self,
+        explained: impl Fn(&Path, &[u8], &[u8]) -> bool,
+    ) -> Vec<String> {
         let mut lines = Vec::new();
         for (path, one) in &self.0 {
             let path_text = path.display();

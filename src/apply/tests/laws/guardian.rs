@@ -173,7 +173,7 @@ impl Seen {
     /// What is other than it was; nothing when all is as it was. Of services that weren't to run at boot a reboot
     /// leaves what it leaves.
     pub fn differences(&self, rebooted: &Self, now: &Self) -> Vec<String> {
-        let mut lines = self.listing.differences(&now.listing, &same_stamp);
+        let mut lines = self.listing.differences(&now.listing, same_stamp);
         let units: BTreeSet<&Unit> = self.services.keys().chain(now.services.keys()).collect();
         for unit in units {
             let found = now.services.get(unit);

@@ -213,8 +213,7 @@ fn changed_by_hand(host: &MemoryHost) {
     host.put_mode(below("shared/data"), 0o777);
     host.put_mode(SITE, 0o600);
     host.put_owner(below("shared/local.env"), "nobody", "nobody");
-    let unit = "[Service]\nExecStart=/bin/edited\n[Install]\n";
-    host.put_file(format!("{UNITS}/side-1.service"), unit);
+    host.put_mode(format!("{UNITS}/side-1.service"), 0o600);
     host.take_away(format!("{UNITS}/multi-user.target.wants/bot.service"));
     let unit = Unit {
         manager: Manager::Systemd,
