@@ -336,7 +336,8 @@ pub fn host() -> MemoryHost {
                     Some(name) => (name, false),
                     None => (name, true),
                 };
-                let path = format!("{ROOT}/shared/{name}.log");
+                // Where it is whether the app is there or not, as a database would be.
+                let path = format!("/home/{name}.log");
                 let log = view.tree().read(&path).unwrap_or_default();
                 let log = String::from_utf8(log).unwrap();
                 let line = format!("{version}\n");

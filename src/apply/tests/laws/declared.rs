@@ -268,7 +268,7 @@ impl Declared {
                 .setting("sqlite", vec![below("shared/data/db")])
                 .setting(
                     "paths",
-                    vec![below("shared/quotes"), below("shared/migrate.log")],
+                    vec![below("shared/quotes"), "/home/migrate.log".to_owned()],
                 )
                 .setting("restore", "undo");
             attendants.push(backup::attendant(id(backup::BACKUP, "bot"), with));

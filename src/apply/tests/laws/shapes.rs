@@ -37,7 +37,16 @@ pub fn named(name: &str) -> Shape {
     let one = Declared::usual("1");
     let two = Declared::usual("2");
     let (app, to) = match name {
-        "a first deploy" => (app, Some(Declared::all("1"))),
+        "a first deploy" => {
+            let to = Declared {
+                warm: true,
+                external: true,
+                seed: Some("0640"),
+                ..one
+            };
+            (app, Some(to))
+        }
+        "everything at first" => (app, Some(Declared::all("1"))),
         "everything new" => {
             let app = applied(app, &host, &Declared::all("1"));
             (app, Some(Declared::all("2")))

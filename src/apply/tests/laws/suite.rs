@@ -54,17 +54,17 @@ macro_rules! shapes {
 }
 
 shapes! {
-    a_first_deploy: "a first deploy", 1;
-    a_new_version: "a new version", 1;
-    a_rollback: "a rollback", 1;
-    a_removal: "a removal", 1;
-    a_restore_of_data: "a restore of data", 1;
-    a_take_over: "a take-over", 1;
-    a_heal: "a heal", 1;
-    the_built_in_manager: "the built-in manager", 1;
-    a_secret_and_a_reload: "a secret and a reload", 1;
-    a_few_things_leave: "a few things leave", 1;
-    a_small_change: "a small change", 1;
+    a_first_deploy: "a first deploy", 1500;
+    a_new_version: "a new version", 1900;
+    a_rollback: "a rollback", 1000;
+    a_removal: "a removal", 1700;
+    a_restore_of_data: "a restore of data", 1400;
+    a_take_over: "a take-over", 1200;
+    a_heal: "a heal", 1000;
+    the_built_in_manager: "the built-in manager", 1000;
+    a_secret_and_a_reload: "a secret and a reload", 1400;
+    a_few_things_leave: "a few things leave", 1700;
+    a_small_change: "a small change", 1000;
 }
 
 #[test]
@@ -86,6 +86,11 @@ mod all {
     use super::*;
 
     const DEEP: Depth = Depth { cuts: 6, stops: 1 };
+
+    #[test]
+    fn everything_at_first() {
+        holds_to(named("everything at first"), 1, DEEP);
+    }
 
     #[test]
     fn everything_new() {
