@@ -43,7 +43,10 @@ impl Act for Backups {
         if step.action == Action::Restore {
             for path in step.to.iter().flat_map(covered).map(|(path, _)| path) {
                 let aside = restore::aside(context.observe.places, context.run, &path);
-                remove_tree(context.host, &aside)?;
+                let removed = remove_tree(context.host, &aside)?;
+                if let Some(parent) = aside.parent().filter(|_| removed.count > 0) {
+                    context.host.sync(parent)?;
+                }
             }
         }
         Ok(())

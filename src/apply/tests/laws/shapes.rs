@@ -29,7 +29,7 @@ pub const NAMED: [&str; 11] = [
 ];
 
 /// How many are drawn besides.
-pub const DRAWN: u64 = 8;
+pub const DRAWN: u64 = 4;
 
 /// Builds a shape by its name.
 pub fn named(name: &str) -> Shape {
