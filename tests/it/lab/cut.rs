@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Ran, wait_until};
+use crate::support::{Ran, Rosey, wait_until};
 
 use super::fleet::{Commands as _, Fleet};
 
@@ -62,4 +62,41 @@ fn the_second_of_two_controllers_is_told_who_is_at_work() {
     // Reading takes no lock.
     fleet.rosey().run(&["status", "lab"]).exits(0);
     assert_eq!(first.wait().expect("it was started").code(), Some(7));
+}
+
+#[test]
+fn two_controllers_on_overlapping_hosts_take_turns() {
+    let fleet = Fleet::deployed(3);
+    let others = Fleet::project_on(&fleet.lab);
+    fleet.version("2.0.0");
+    others.write("bot/VERSION", "3.0.0\n");
+    let one = fleet.rosey();
+    let other = Rosey::in_lab(&others, &fleet.lab);
+    let start = |rosey: &Rosey<'_>, hosts: [&str; 2]| {
+        let [first, second] = hosts;
+        let arguments = [
+            "apply", "lab", "--yes", "--wait", "--only", first, "--only", second,
+        ];
+        rosey.command(&arguments).spawn().expect("rosey starts")
+    };
+    let runs = [
+        (&one, ["h1", "h2"], start(&one, ["h1", "h2"])),
+        (&other, ["h2", "h3"], start(&other, ["h2", "h3"])),
+    ];
+    for (rosey, hosts, run) in runs {
+        let output = run.wait_with_output().expect("it was started");
+        let ran = Ran::new("one of two".to_owned(), &output);
+        // Who had planned before the other took the locks is told so, with nothing begun.
+        if ran.code == Some(6) {
+            let again = start(rosey, hosts).wait_with_output();
+            Ran::new("the same again".to_owned(), &again.expect("it was started")).exits(0);
+        } else {
+            ran.exits(0);
+        }
+    }
+    let served = fleet.served();
+    assert_eq!((&*served[0], &*served[2]), ("2.0.0", "3.0.0"));
+    assert!(["2.0.0", "3.0.0"].contains(&&*served[1]), "{served:?}");
+    one.run(&["apply", "lab", "--yes"]).exits(0);
+    assert_eq!(fleet.served(), ["2.0.0"; 3]);
 }

@@ -67,20 +67,22 @@ impl Fleet {
     }
 
     pub fn with(wanted: Wanted) -> Self {
-        let fleet = Self {
-            lab: Lab::with(wanted),
-            project: Project::with_bot(),
-        };
+        let lab = Lab::with(wanted);
+        let project = Self::project_on(&lab);
+        Self { lab, project }
+    }
+
+    /// A project that declares the bot on all hosts, as somebody else's clone would.
+    pub fn project_on(lab: &Lab) -> Project {
+        let project = Project::with_bot();
         // The bot needs no packages, and making an environment for them is another test's matter.
-        fleet.project.replace(
+        project.replace(
             "bot/systemd/rosey-bot.service",
             "{{ root }}/current/.venv/bin/python",
             "/usr/bin/python3",
         );
-        fleet
-            .project
-            .environment(ENVIRONMENT, &(fleet.lab.hosts_kdl() + BOT));
-        fleet
+        project.environment(ENVIRONMENT, &(lab.hosts_kdl() + BOT));
+        project
     }
 
     /// The same with the bot deployed, by somebody whose home and history go with the handle.

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod back;
+mod chaos;
 mod cut;
 mod deploy;
 mod drift;

@@ -117,6 +117,68 @@ impl Lab {
         )
     }
 
+    /// Runs a Python program on a host, from standard input, with one argument.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn python(&self, host: usize, program: &str, argument: &str) -> String {
+        let mut child = script(&self.id)
+            .args(["exec", &host.to_string(), "python3", "-", argument])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the lab's script runs");
+        let mut input = child.stdin.take().expect("it was piped");
+        std::io::Write::write_all(&mut input, program.as_bytes()).expect("the program is read");
+        drop(input);
+        let output = child.wait_with_output().expect("the program ends");
+        expect_success(&format!("a program on host {host}"), &output)
+    }
+
+    /// PID 1 of a host as this machine numbers it; none while the host is down.
+    pub fn init(&self, host: usize) -> Option<u32> {
+        let first = std::fs::read_to_string(self.dir.join(format!("h{host}/pid"))).ok()?;
+        let first = first.split_whitespace().next()?;
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children"));
+        let is_init = |child: &u32| {
+            std::fs::read_to_string(format!("/proc/{child}/status")).is_ok_and(|status| {
+                let numbers = status.lines().find(|line| line.starts_with("NSpid:"));
+                numbers.is_some_and(|line| line.ends_with("\t1"))
+            })
+        };
+        let children = children.ok()?;
+        let mut children = children.split_whitespace().filter_map(|it| it.parse().ok());
+        children.find(is_init)
+    }
+
+    /// The processes of a host whose arguments `wanted` accepts, as this machine numbers them: a signal to one of these
+    /// takes no way through the host.
+    pub fn processes(&self, host: usize, wanted: impl Fn(&[&str]) -> bool) -> Vec<u32> {
+        let namespace = |process: u32| std::fs::read_link(format!("/proc/{process}/ns/pid")).ok();
+        let Some(init) = self.init(host) else {
+            return Vec::new();
+        };
+        let own = namespace(init);
+        let here = |process: &u32| {
+            let arguments = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            let arguments = String::from_utf8_lossy(&arguments);
+            let words: Vec<&str> = arguments.trim_end_matches('\0').split('\0').collect();
+            wanted(&words) && namespace(*process) == own
+        };
+        let all = std::fs::read_dir("/proc").expect("there is a /proc");
+        let all = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        all.filter(here).collect()
+    }
+
+    /// A host's own file, as this machine can read it.
+    pub fn file(&self, host: usize, path: &str) -> Option<PathBuf> {
+        Some(PathBuf::from(format!(
+            "/proc/{}/root{path}",
+            self.init(host)?
+        )))
+    }
+
     /// Runs a command on a host through ssh, as a person would.
     pub fn ssh_exec(&self, host: usize, user: &str, command: &str) -> Output {
         output(script(&self.id).args(["ssh", &host.to_string(), user, command]))

@@ -59,9 +59,11 @@ impl<'a> Rosey<'a> {
     ///
     /// The process that it becomes is rosey's own, in the lab too, so a test may send it signals.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let program = env!("CARGO_BIN_EXE_rosey");
+        // A campaign of hours names a copy, which no build replaces underneath it.
+        let program =
+            std::env::var_os("CHAOS_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_rosey").into());
         let mut command = match self.lab {
-            Some(lab) => lab.command(program),
+            Some(lab) => lab.command(&program),
             None => Command::new(program),
         };
         command

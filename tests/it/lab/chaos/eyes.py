@@ -1,0 +1,132 @@
+"""Tells what a host really has: no word of it comes from rosey.
+
+Standard input is this program, its one argument a JSON list of apps, each with root, port and units.
+"""
+
+import fcntl
+import glob
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+
+apps = json.loads(sys.argv[1])
+
+
+def read(path):
+    try:
+        with open(path, errors="replace") as file:
+            return file.read()
+    except OSError:
+        return None
+
+
+def tree(root):
+    found = {}
+    for directory, directories, names in os.walk(root, followlinks=False):
+        for name in names + [it for it in directories if os.path.islink(os.path.join(directory, it))]:
+            path = os.path.join(directory, name)
+            inside = os.path.relpath(path, root)
+            if os.path.islink(path):
+                found[inside] = "link " + os.readlink(path)
+            else:
+                found[inside] = read(path)
+    return found
+
+
+def main_process(unit):
+    output = subprocess.run(["systemctl", "show", unit, "--property=MainPID", "--value"], stdout=subprocess.PIPE, universal_newlines=True).stdout
+    return int(output.strip() or 0)
+
+
+def working_directory(process):
+    try:
+        return os.readlink(f"/proc/{process}/cwd")
+    except OSError:
+        return None
+
+
+def mark(process):
+    """What the unit that rosey writes gives the service."""
+    words = (read(f"/proc/{process}/environ") or "").split("\0")
+    return next((word for word in words if word.startswith("BOT_UNIT=")), None)
+
+
+def health(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5) as answer:
+            return json.load(answer)
+    except Exception as error:
+        return str(error)
+
+
+def serving(app):
+    """A service that was just started, by rosey or by systemd, is given the time that it needs to answer."""
+    until = time.monotonic() + app["patience"]
+    while True:
+        found = health(app["port"])
+        if not isinstance(found, str) and found["status"] == "running" or time.monotonic() > until:
+            return found
+        time.sleep(0.1)
+
+
+def migrations(root):
+    try:
+        connection = sqlite3.connect(f"file:{root}/shared/data/rosey.db?mode=ro", uri=True, timeout=10)
+        return [name for (name,) in connection.execute("SELECT name FROM migrations ORDER BY name")]
+    except sqlite3.Error:
+        return []
+
+
+def look(app):
+    root = app["root"]
+    current = f"{root}/current"
+    # Of an old name and a new one, that of which there is a process.
+    process = max(main_process(unit) for unit in app["units"])
+    return {
+        "current": os.readlink(current) if os.path.islink(current) else None,
+        "tree": tree(os.path.realpath(current)) if os.path.exists(current) else {},
+        "words": read(f"{current}/.words/out"),
+        "units": {unit: read("/etc/systemd/system/" + unit) for unit in app["units"]},
+        "outside": read(app["outside"]),
+        "health": serving(app),
+        "cwd": working_directory(process) if process else None,
+        "mark": mark(process) if process else None,
+        "migrations": migrations(root),
+    }
+
+
+def held():
+    """Locks that somebody has."""
+    for path in glob.glob("/var/lib/rosey/apps/*/lock"):
+        with open(path) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield path
+
+
+def processes():
+    for path in glob.glob("/proc/[0-9]*"):
+        words = (read(path + "/cmdline") or "").split("\0")
+        environment = (read(path + "/environ") or "").split("\0")
+        if any(word.startswith("ROSEY_COMMAND=") for word in environment):
+            yield "a command that rosey began: " + " ".join(words)
+        elif len(words) > 1 and words[1] == "helper":
+            yield "a helper: " + " ".join(words)
+
+
+def debris():
+    patterns = ["/etc/.*.rosey-*", "/etc/systemd/system/.*.rosey-*", "/etc/systemd/system/*/.*.rosey-*", "/run/rosey/*"]
+    for app in apps:
+        patterns += [app["root"] + "/.rosey/staging/*", app["root"] + "/.*.rosey-*", app["root"] + "/*/.*.rosey-*", app["root"] + "/.rosey/objects/incoming*"]
+    for pattern in patterns:
+        yield from glob.glob(pattern)
+    output = subprocess.run(["systemctl", "list-units", "--all", "--plain", "--no-legend", "rosey-run-*"], stdout=subprocess.PIPE, universal_newlines=True).stdout
+    yield from output.splitlines()
+
+
+json.dump({"apps": {app["name"]: look(app) for app in apps}, "held": list(held()), "processes": list(processes()), "debris": list(debris())}, sys.stdout)

@@ -1,0 +1,353 @@
+//! What may be after a fault, and what may not.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+
+use serde_json::Value;
+
+use super::blow::Blow;
+use super::eyes::{Facts, Host, differences, remains};
+use super::world::World;
+use crate::support::{Ran, Snapshot};
+
+/// Whether a host goes back by itself when its helper or its power is gone; else the next command takes it back.
+pub const SELF_HEALING: bool = false;
+
+/// What a host is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Class {
+    /// As it was, byte for byte.
+    Old,
+    New,
+    /// The step changes nothing here.
+    Both,
+    /// Neither, with the differences from both.
+    Half(String),
+}
+
+impl Class {
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Old => "old",
+            Self::New => "new",
+            Self::Both => "not changed by this",
+            Self::Half(_) => "neither old nor new",
+        }
+    }
+}
+
+/// What a step went from and to.
+pub struct Case<'a> {
+    pub act_is_first: bool,
+    pub removing: bool,
+    pub broken: bool,
+    pub new: &'a World,
+    pub before: &'a BTreeMap<usize, Snapshot>,
+}
+
+impl Case<'_> {
+    pub fn class(&self, number: usize, now: &Host) -> Class {
+        let from_old: Vec<String> = self.before[&number]
+            .differences(&now.picture)
+            .into_iter()
+            .filter(|line| !self.stays(line))
+            .collect();
+        let from_new = if self.removing {
+            remains(self.new, number, now)
+        } else {
+            differences(self.new, number, now)
+        };
+        match (from_old.is_empty(), from_new.is_empty()) {
+            (true, true) => Class::Both,
+            (true, false) => Class::Old,
+            (false, true) => Class::New,
+            (false, false) => Class::Half(format!(
+                "from how it was (- before, + now):\n{}\nfrom the new:\n{}",
+                first(&from_old),
+                first(&from_new)
+            )),
+        }
+    }
+
+    /// What the app has written stays, and so do the directories that hold it, also where the first deployment fails. And
+    /// while what ran once waits to be undone until all hosts are back, so does what its undo needs.
+    fn stays(&self, line: &str) -> bool {
+        let shared = |root: &str| {
+            let paths = [
+                root.to_owned(),
+                format!("{root}/shared"),
+                format!("{root}/shared/data"),
+            ];
+            paths
+                .iter()
+                .any(|path| line.starts_with(&format!("+ {path}: directory")))
+        };
+        self.new.apps.iter().any(|app| {
+            let root = app.root();
+            let made = ["releases", "built"]
+                .iter()
+                .any(|it| line.starts_with(&format!("+ {root}/{it}")));
+            let aside =
+                line.starts_with("+ /etc/") && line.contains("/.") && line.contains(".rosey-");
+            self.act_is_first && shared(&root) || app.migrations.is_some() && (made || aside)
+        })
+    }
+}
+
+pub fn is_mixed(classes: &BTreeMap<usize, Class>) -> bool {
+    let any = |class: &Class| classes.values().any(|it| it == class);
+    any(&Class::Old) && any(&Class::New)
+}
+
+/// As many lines as tell what is the matter.
+fn first(lines: &[String]) -> String {
+    let cut = |line: &String| line.chars().take(300).collect::<String>();
+    let mut text: Vec<String> = lines.iter().take(8).map(cut).collect();
+    if lines.len() > 8 {
+        text.push(format!("and {} more", lines.len() - 8));
+    }
+    text.join("\n")
+}
+
+/// Whether an exit code is what really is.
+pub fn code(
+    case: &Case<'_>,
+    blow: &Blow,
+    fired: bool,
+    status: ExitStatus,
+    classes: &BTreeMap<usize, Class>,
+    second: Option<&Ran>,
+) -> Result<(), String> {
+    let half: Vec<String> = classes
+        .iter()
+        .filter_map(|(host, class)| {
+            if let Class::Half(why) = class {
+                Some(format!("h{host} {why}"))
+            } else {
+                None
+            }
+        })
+        .collect();
+    let all = |wanted: &Class| {
+        classes
+            .values()
+            .all(|class| class == wanted || *class == Class::Both)
+    };
+    let (all_old, all_new) = (all(&Class::Old), all(&Class::New));
+    let seen: Vec<String> = classes
+        .iter()
+        .map(|(host, class)| format!("h{host} {}", class.word()))
+        .collect();
+    let wrong = |expected: &str| {
+        Err(format!(
+            "it ended with {status}, expected: {expected}; found: {}\n{}",
+            seen.join(", "),
+            half.join("\n")
+        ))
+    };
+    let helper_gone = matches!(
+        blow,
+        Blow::KillHelper(_) | Blow::PowerCut(_) | Blow::Reboot(_)
+    );
+    let host_lost =
+        helper_gone || matches!(blow, Blow::KillLogin(_) | Blow::Hang(..) | Blow::Cut(..));
+    let killed = matches!(
+        blow,
+        Blow::KillController | Blow::ReadyWindow | Blow::CancelledJob
+    );
+    let signalled = matches!(
+        blow,
+        Blow::Interrupt | Blow::Terminate | Blow::HangUp | Blow::CancelledJob
+    );
+    let hand = matches!(blow, Blow::Hand(..));
+    let may_be_half = fired && (hand || helper_gone && !SELF_HEALING);
+    if !half.is_empty() && !may_be_half {
+        return wrong("each host exactly old or exactly new");
+    }
+    if case.broken && classes.values().any(|class| *class == Class::New) {
+        return wrong("a release whose gates fail stands nowhere");
+    }
+    // Between the first and the last ready, and nowhere else.
+    if is_mixed(classes) && !(fired && (killed || host_lost)) {
+        return wrong("all old or all new");
+    }
+    let by_second = second.is_some_and(|ran| ran.code == Some(0));
+    match (status.code(), status.signal()) {
+        (None, Some(9)) if fired && killed => Ok(()),
+        // Before the run has begun there is nothing to wait for: a shell says 128 and the signal's number all the same.
+        (None, Some(1 | 2 | 15)) if fired && signalled && all_old => Ok(()),
+        (Some(0), _) if all_new => Ok(()),
+        (Some(7), _) if all_old && !by_second => Ok(()),
+        (Some(7), _) if by_second => Ok(()),
+        (Some(130), _) if matches!(blow, Blow::Interrupt | Blow::CancelledJob) && all_old => Ok(()),
+        // A closed terminal ends a run as TERM does.
+        (Some(143), _)
+            if matches!(blow, Blow::Terminate | Blow::HangUp | Blow::CancelledJob) && all_old =>
+        {
+            Ok(())
+        }
+        // It went on until it was told a second time: nobody has seen how it ended.
+        (Some(18), _) if fired && matches!(blow, Blow::CancelledJob) && all_old => Ok(()),
+        (Some(18), _) if fired && host_lost && !all_new => Ok(()),
+        (Some(4), _) if fired && host_lost && all_old => Ok(()),
+        (Some(4), _) if fired && host_lost && may_be_half => Ok(()),
+        (Some(10), _)
+            if fired
+                && all_old
+                && (hand || matches!(blow, Blow::DiskFull(..) | Blow::ReadOnly(..))) =>
+        {
+            Ok(())
+        }
+        (Some(5), _) if fired && second.is_some() => Ok(()),
+        // What somebody typed meanwhile is never overwritten.
+        (Some(8), _) if fired && hand => Ok(()),
+        _ => wrong("an exit code that says what is"),
+    }
+}
+
+/// Whether hosts that are as they were also serve what they did.
+pub fn serves(
+    old: &World,
+    now: &BTreeMap<usize, Host>,
+    classes: &BTreeMap<usize, Class>,
+) -> Result<(), String> {
+    let is_old = |host: &usize| classes[host] == Class::Old;
+    let hosts = now.iter().filter(|(host, _)| is_old(host));
+    let found: Vec<String> = hosts
+        .flat_map(|(host, seen)| {
+            differences(old, *host, seen)
+                .into_iter()
+                .map(move |it| format!("h{host}: as it was, but {it}"))
+        })
+        .collect();
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(first(&found))
+    }
+}
+
+/// What is there of a run after the next.
+pub fn remainders(host: usize, facts: &Facts) -> Vec<String> {
+    let all = facts
+        .held
+        .iter()
+        .chain(&facts.processes)
+        .chain(&facts.debris);
+    all.map(|what| format!("h{host}: left behind: {what}"))
+        .collect()
+}
+
+/// Whether a migration was run that isn't declared, or not run, or on more hosts than one.
+pub fn migrations(world: &World, now: &BTreeMap<usize, Host>) -> Vec<String> {
+    let mut found = Vec::new();
+    for app in &world.apps {
+        let counts: Vec<usize> = app
+            .hosts
+            .iter()
+            .map(|host| now[host].facts.apps[&app.name].migrations.len())
+            .collect();
+        let sum: usize = counts.iter().sum();
+        let wanted = app.migrations.unwrap_or(0);
+        if sum != wanted {
+            found.push(format!(
+                "{}: migrations on its hosts: {counts:?}, declared {wanted}",
+                app.name
+            ));
+        }
+    }
+    found
+}
+
+fn of_host<'v>(status: &'v Value, host: usize, app: &str) -> Option<&'v Value> {
+    let entry = &status["hosts"][format!("h{host}")];
+    match entry.as_array() {
+        Some(several) => several.iter().find(|it| it["app"] == app),
+        None => (entry["app"] == app).then_some(entry),
+    }
+}
+
+/// Whether `status` says what is seen, right after the fault.
+pub fn status(
+    status: &Value,
+    now: &BTreeMap<usize, Host>,
+    classes: &BTreeMap<usize, Class>,
+    case: &Case<'_>,
+) -> Result<(), String> {
+    let notes = status["notes"].to_string();
+    let mut found = Vec::new();
+    for (host, seen) in now {
+        // What is between is said to be between.
+        if let Class::Half(_) = classes[host] {
+            if !notes.contains("cut off") && !notes.contains("went back") {
+                found.push(format!(
+                    "h{host} is between, and status doesn't say that a run was cut off: {notes}"
+                ));
+            }
+            continue;
+        }
+        for app in case.new.apps.iter().filter(|app| app.hosts.contains(host)) {
+            let seen = &seen.facts.apps[&app.name];
+            // While a run is open that was cut off, the ledger tells of the generation before it.
+            let unconfirmed =
+                notes.contains("unconfirmed") || !SELF_HEALING && notes.contains("cut off");
+            let Some(told) = of_host(status, *host, &app.name) else {
+                if seen.current.is_some() && !unconfirmed {
+                    found.push(format!(
+                        "h{host}: {} stands, and status doesn't know it",
+                        app.name
+                    ));
+                }
+                continue;
+            };
+            let version = told["version"].as_str();
+            if !unconfirmed && seen.version() != version {
+                found.push(format!(
+                    "h{host}: {} serves {:?}, status says {version:?}",
+                    app.name, seen.health
+                ));
+            }
+        }
+    }
+    if is_mixed(classes)
+        && status["mixed"] != true
+        && !notes.contains("unconfirmed")
+        && !notes.contains("cut off")
+    {
+        found.push(format!(
+            "the fleet is mixed, and status doesn't say so: {status}"
+        ));
+    }
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(found.join("\n"))
+    }
+}
+
+/// Whether `status` tells nothing but that all is well.
+pub fn settled_status(status: &Value, world: &World) -> Vec<String> {
+    let mut found = Vec::new();
+    for app in &world.apps {
+        for host in &app.hosts {
+            let told = of_host(status, *host, &app.name);
+            let right = told.is_some_and(|it| {
+                it["version"] == app.version_text().as_str() && it["healthy"] == true
+            });
+            if !right {
+                found.push(format!(
+                    "h{host}: status says {}",
+                    status["hosts"][format!("h{host}")]
+                ));
+            }
+        }
+    }
+    if status["mixed"] == true
+        || status["notes"].to_string().contains("cut off")
+        || status["notes"].to_string().contains("locked")
+    {
+        found.push(format!("status says {}", status["notes"]));
+    }
+    found
+}
