@@ -111,6 +111,14 @@ pub struct Lasting {
     second: Option<Child>,
 }
 
+/// Whether systemd is at a helper of its own on a host, or has yet to start one.
+pub fn is_to_come(lab: &Lab, host: usize) -> bool {
+    let units = "systemctl list-units --no-legend --plain --state=active,activating,deactivating 'rosey-run-*' rosey-recover.service";
+    let jobs = "systemctl list-jobs --no-legend | grep rosey-recover";
+    let seen = lab.exec(host, &format!("{units}; {jobs}; true"));
+    !seen.trim().is_empty()
+}
+
 /// The helpers on a host, as this machine numbers them.
 pub fn helpers(lab: &Lab, host: usize) -> Vec<u32> {
     let is_helper = |words: &[&str]| {

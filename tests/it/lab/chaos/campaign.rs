@@ -498,11 +498,11 @@ impl Campaign<'_> {
         Ok(())
     }
 
-    /// Waits until nothing of a run is at work on any host.
+    /// Waits until nothing of a run is at work on any host, or about to be started again there.
     fn rest(&self) -> Result<(), String> {
         let begun = Instant::now();
         for host in self.lab.hosts() {
-            while !blow::helpers(self.lab, host).is_empty() {
+            while !blow::helpers(self.lab, host).is_empty() || blow::is_to_come(self.lab, host) {
                 if begun.elapsed() > REST {
                     let seen = self
                         .lab

@@ -11,9 +11,6 @@ use super::eyes::{Facts, Host, differences, remains};
 use super::world::World;
 use crate::support::{Ran, Snapshot};
 
-/// Whether a host goes back by itself when its helper or its power is gone; else the next command takes it back.
-pub const SELF_HEALING: bool = false;
-
 /// What a host is at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Class {
@@ -161,7 +158,7 @@ pub fn code(
         Blow::Interrupt | Blow::Terminate | Blow::HangUp | Blow::CancelledJob
     );
     let hand = matches!(blow, Blow::Hand(..));
-    let may_be_half = fired && (hand || helper_gone && !SELF_HEALING);
+    let may_be_half = fired && hand;
     if !half.is_empty() && !may_be_half {
         return wrong("each host exactly old or exactly new");
     }
@@ -289,9 +286,8 @@ pub fn status(
         }
         for app in case.new.apps.iter().filter(|app| app.hosts.contains(host)) {
             let seen = &seen.facts.apps[&app.name];
-            // While a run is open that was cut off, the ledger tells of the generation before it.
-            let unconfirmed =
-                notes.contains("unconfirmed") || !SELF_HEALING && notes.contains("cut off");
+            // Until it is settled the ledger tells of the generation before the one that stands.
+            let unconfirmed = notes.contains("unconfirmed");
             let Some(told) = of_host(status, *host, &app.name) else {
                 if seen.current.is_some() && !unconfirmed {
                     found.push(format!(
@@ -343,10 +339,14 @@ pub fn settled_status(status: &Value, world: &World) -> Vec<String> {
             }
         }
     }
-    if status["mixed"] == true
-        || status["notes"].to_string().contains("cut off")
-        || status["notes"].to_string().contains("locked")
-    {
+    // That a host went back by itself is told until the next generation; that a run is still open is not.
+    let notes = status["notes"].as_array().into_iter().flatten();
+    let open = notes
+        .filter_map(|note| note["message"].as_str())
+        .any(|words| {
+            !words.contains("went back") && words.contains("cut off") || words.contains("locked")
+        });
+    if status["mixed"] == true || open {
         found.push(format!("status says {}", status["notes"]));
     }
     found
