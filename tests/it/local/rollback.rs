@@ -1,7 +1,7 @@
 //! Going back to earlier generations: further back each time, never forward, or to one that is named.
 
-use super::here::Here;
-use crate::support::Project;
+use super::here::{Here, PATIENCE};
+use crate::support::{Project, wait_until};
 
 /// Four versions, one after the other.
 fn four<'a>(project: &'a Project) -> Here<'a> {
@@ -72,7 +72,7 @@ fn with_a_gate<'a>(project: &'a Project) -> Here<'a> {
     let well = project.path("well");
     project.write("well", "");
     let gate = format!("command \"well\" run=\"test -e {}\"", well.display());
-    here.declare("within \"5s\"", "within \"1s\"");
+    here.declare("within \"5s\"", "within \"2s\"");
     here.declare("process \"bot\"", &gate);
     here.apply().exits(0);
     here.declare(&gate, "process \"bot\"");
@@ -92,7 +92,10 @@ fn an_unhealthy_target_is_left_again_unless_forced() {
     before.must_equal(&here.look());
 
     back(&here, &["--force"], 0);
-    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    // Nobody has waited for it either.
+    wait_until("the version that was forced", PATIENCE, || {
+        here.serving().as_deref() == Some("1.0.0")
+    });
     // Nobody has read its gates, so nothing says that it is healthy.
     let status = here
         .rosey
