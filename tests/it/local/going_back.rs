@@ -87,7 +87,7 @@ fn a_first_deploy_that_fails_leaves_nothing() {
     let lines = here.apply_json(&[], 7);
     assert_eq!(lines.last().unwrap()["outcome"], "rolled-back");
     assert_eq!(here.serving(), None);
-    assert!(here.processes("").is_empty(), "nothing runs on");
+    here.rests();
     // What the app wrote stays, with the directories that it lies in, and nothing else does.
     let left = Look::at([here.root()]).here();
     let root = here.root().display().to_string();

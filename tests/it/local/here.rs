@@ -191,6 +191,14 @@ impl<'a> Here<'a> {
             .collect()
     }
 
+    /// Waits until nothing of this stage runs. A helper ends on its own once nobody talks to it, a moment after the
+    /// command.
+    pub fn rests(&self) {
+        wait_until("everything to have ended", PATIENCE, || {
+            self.processes("").is_empty()
+        });
+    }
+
     /// Ends a process and waits until it is gone.
     pub fn kill(&self, process: u32) {
         signal(process, Signal::KILL);

@@ -138,7 +138,7 @@ fn a_directory_where_current_should_be_is_nobodys_to_remove() {
     assert!(ran.stderr.contains("current"), "{}", ran.stderr);
     here.apply_json(&[], 10);
     before.must_equal(&here.look());
-    assert!(here.processes("").is_empty());
+    here.rests();
 }
 
 #[test]
@@ -148,6 +148,6 @@ fn a_port_that_something_else_has_goes_back() {
     let taken = std::net::TcpListener::bind(("127.0.0.1", here.port)).unwrap();
     let ran = here.apply();
     assert!(matches!(ran.code, Some(7 | 10)), "{}", ran.stderr);
-    assert!(here.processes("").is_empty());
+    here.rests();
     drop(taken);
 }

@@ -84,7 +84,7 @@ fn what_is_removed_leaves_data_and_nothing_that_runs() {
         ran.stderr
     );
     assert_eq!(here.serving(), None);
-    assert!(here.processes("").is_empty());
+    here.rests();
     let root = here.root().display().to_string();
     let left = Look::at([here.root()]).here();
     for name in left.names() {
