@@ -140,6 +140,22 @@ fn tagged(host: &Host, word: &str) -> bool {
     host.tags.iter().any(|tag| tag.as_str() == word)
 }
 
+/// Reaches hosts; says who is there, and why the others aren't.
+pub(super) async fn who_is_there(
+    reaching: &Arc<Reaching>,
+    hosts: &[Host],
+) -> (BTreeMap<HostName, Reached>, Vec<(HostName, ReachError)>) {
+    let mut there = BTreeMap::new();
+    let mut missing = Vec::new();
+    for (host, result) in reach(reaching, hosts).await {
+        match result {
+            Ok(reached) => drop(there.insert(host, reached)),
+            Err(error) => missing.push((host, error)),
+        }
+    }
+    (there, missing)
+}
+
 /// What reaching hosts needs, from what surrounds the program.
 ///
 /// # Errors
@@ -206,14 +222,7 @@ impl Deployment {
     ) -> Result<(Self, Vec<(HostName, ReachError)>), CommandError> {
         let mut chosen = choose(&project, choice, app)?;
         let reaching = reaching(session, &project)?;
-        let mut reached = BTreeMap::new();
-        let mut missing = Vec::new();
-        for (host, result) in reach(&reaching, &chosen.hosts).await {
-            match result {
-                Ok(there) => drop(reached.insert(host, there)),
-                Err(error) => missing.push((host, error)),
-            }
-        }
+        let (reached, missing) = who_is_there(&reaching, &chosen.hosts).await;
         chosen
             .addresses
             .retain(|member, _| reached.contains_key(&member.host));

@@ -24,6 +24,8 @@ pub(super) async fn renewed(
     prospect: &Prospect,
 ) -> Result<BTreeMap<ResourceId, Vec<PathChange>>, CommandError> {
     let mut renewed = BTreeMap::new();
+    // By their digests: hosts that stand on the same tree need be asked for it once.
+    let mut known = BTreeMap::new();
     for step in &prospect.plan.steps {
         let id = &step.resource;
         let new = step.to.as_ref().and_then(|to| to.text(TREE));
@@ -41,8 +43,10 @@ pub(super) async fn renewed(
         let Some(old) = standing_tree(declaration, &member) else {
             continue;
         };
-        let known = connection.manifests(address.clone(), BTreeSet::from([old.clone()]));
-        let known = known.await.map_err(|error| asking(&[error]))?;
+        if !known.contains_key(&old) {
+            let told = connection.manifests(address.clone(), BTreeSet::from([old.clone()]));
+            known.extend(told.await.map_err(|error| asking(&[error]))?);
+        }
         if let (Some(new), Some(old)) = (manifest(seen, new), known.get(&old)) {
             renewed.insert(id.clone(), differences(new, old));
         }

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Survey, survey};
-use crate::fleet::reach::{connections, reach};
+use crate::fleet::reach::connections;
 use crate::fleet::run::Fleet;
 use crate::helper::protocol::AppAddress;
 use crate::model::AppName;
 
 use super::Session;
 use super::arguments::Choice;
-use super::deployment::{Deployment, asking, choose, reaching, unreachable_hosts};
+use super::deployment::{Deployment, asking, choose, reaching, unreachable_hosts, who_is_there};
 use super::error::CommandError;
 
 /// What a settlement is decided on.
@@ -61,16 +61,9 @@ impl Siblings {
             return Ok(siblings);
         }
         let reaching = reaching(session, &deployment.project)?;
-        let mut reached = BTreeMap::new();
-        let mut errors = Vec::new();
-        for (host, result) in reach(&reaching, &hosts).await {
-            match result {
-                Ok(there) => drop(reached.insert(host, there)),
-                Err(error) => errors.push((host, error)),
-            }
-        }
-        if is_ready && !errors.is_empty() {
-            let error = unreachable_hosts(&errors);
+        let (reached, missing) = who_is_there(&reaching, &hosts).await;
+        if is_ready && !missing.is_empty() {
+            let error = unreachable_hosts(&missing);
             return Err(error.hint(
                 "a run that was cut off may have committed there, so it isn't known where the others go",
             ));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ask::{AskError, WayBack};
 use super::conduct::{Conduct, unpanicked};
-use super::ending::MemberEnd;
+use super::ending::{MemberEnd, once_stays};
 use super::progress::Member;
 use crate::helper::protocol::{RefusalKind, WentBack};
 use crate::model::{EventKind, Verdict};
@@ -172,9 +172,7 @@ fn member_end(member: &Member, said: Said, others: Others) -> MemberEnd {
         };
     }
     if back.once {
-        problems.push(format!(
-            "{member}: what ran once for all hosts is not undone, because not all of them are back"
-        ));
+        problems.push(once_stays(member));
     }
     problems.extend(
         back.gates

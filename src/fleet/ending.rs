@@ -24,6 +24,11 @@ pub enum MemberEnd {
     },
 }
 
+/// What is told of a member that may not undo yet what ran once.
+pub(super) fn once_stays(member: &Member) -> String {
+    format!("{member}: what ran once for all hosts is not undone, because not all of them are back")
+}
+
 /// Why a run ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 
 use super::ask::{AskError, Locked};
 use super::conduct::unpanicked;
+use super::ending::once_stays;
 use super::events::Events;
 use super::progress::Member;
 use super::prospect::Survey;
@@ -293,9 +294,7 @@ impl Settling<'_> {
         let back = said?;
         let mut problems = back.problems;
         if back.once {
-            problems.push(format!(
-                "{member}: what ran once for all hosts is not undone, because not all of them are back"
-            ));
+            problems.push(once_stays(member));
         }
         self.events.emit(EventKind::WentBack {
             host: member.host.clone(),
