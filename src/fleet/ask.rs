@@ -261,7 +261,7 @@ impl Connection {
             apps,
             author,
             command,
-            guard: u64::try_from(self.guard.as_millis()).unwrap_or(u64::MAX),
+            guard: u64::try_from(self.guarded().as_millis()).unwrap_or(u64::MAX),
         };
         match self.answer(request, nothing()).await? {
             Reply::Done => Ok(Locked::Taken),

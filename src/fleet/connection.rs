@@ -25,6 +25,9 @@ use crate::model::{EventKind, HostName};
 /// Frames that may wait for the writer.
 const OUTGOING: usize = 16;
 
+/// However short the guard time is, a host that nothing is under way on may be silent for so long.
+const UNLOCKED_PATIENCE: Duration = Duration::from_secs(10);
+
 /// A stream to a helper, with what is known of it beside its bytes.
 pub struct Transport {
     /// What the helper says.
@@ -42,8 +45,10 @@ pub struct Transport {
 pub struct Pulse {
     /// The time between two heartbeats.
     pub every: Duration,
-    /// Silence for longer than this is a lost connection.
+    /// Silence for longer than this is a lost connection, once the host is locked.
     pub patience: Duration,
+    /// The same before that, when no guard runs and a busy machine needn't be a lost one.
+    pub unlocked_patience: Duration,
     /// How long a host on which something is under way may hear nothing of us.
     pub guard: Duration,
 }
@@ -54,9 +59,11 @@ impl Pulse {
     #[must_use]
     pub fn for_guard(guard: Duration) -> Self {
         let every = (guard / 5).clamp(Duration::from_millis(100), Duration::from_secs(10));
+        let patience = (guard / 2).max(every * 2);
         Self {
             every,
-            patience: (guard / 2).max(every * 2),
+            patience,
+            unlocked_patience: patience.max(UNLOCKED_PATIENCE),
             guard,
         }
     }
@@ -90,8 +97,7 @@ pub struct Connection {
     shared: Arc<Shared>,
     outgoing: mpsc::Sender<Vec<u8>>,
     next: Arc<AtomicU64>,
-    /// How long the host may hear nothing of us while it is locked.
-    pub(super) guard: Duration,
+    pulse: Pulse,
     /// Frames of bytes don't say whose they are: one pack at a time goes out.
     pub(super) sending: Arc<tokio::sync::Mutex<()>>,
     /// And one comes in.
@@ -111,6 +117,8 @@ struct Table {
     incoming: Option<mpsc::UnboundedSender<Incoming>>,
     lost: Option<ConnectionLost>,
     heard: Instant,
+    /// How long it may be silent as things stand.
+    patience: Duration,
 }
 
 /// A request under way.
@@ -249,18 +257,23 @@ impl Connection {
                 incoming: None,
                 lost: None,
                 heard: Instant::now(),
+                patience: pulse.unlocked_patience,
             }),
             lost: watch::channel(None).0,
         });
         let (outgoing, frames) = mpsc::channel(OUTGOING);
         tokio::spawn(read_all(shared.clone(), reader, keep));
         tokio::spawn(write_all(shared.clone(), writer, frames));
-        tokio::spawn(keep_pulse(shared.clone(), outgoing.downgrade(), pulse));
+        tokio::spawn(keep_pulse(
+            shared.clone(),
+            outgoing.downgrade(),
+            pulse.every,
+        ));
         Self {
             shared,
             outgoing,
             next: Arc::new(AtomicU64::new(1)),
-            guard: pulse.guard,
+            pulse,
             sending: Arc::default(),
             receiving: Arc::default(),
         }
@@ -276,6 +289,14 @@ impl Connection {
     #[must_use]
     pub fn lost(&self) -> Option<ConnectionLost> {
         self.shared.table().lost.clone()
+    }
+
+    /// From now on the host's guard runs, and it is given up before it gives us up. Says how long the guard is.
+    pub(super) fn guarded(&self) -> Duration {
+        let mut table = self.shared.table();
+        table.patience = self.pulse.patience;
+        table.heard = Instant::now();
+        self.pulse.guard
     }
 
     /// Returns when the connection is lost.
@@ -438,9 +459,9 @@ async fn write_all(
     writer.shutdown().await.ok();
 }
 
-async fn keep_pulse(shared: Arc<Shared>, outgoing: mpsc::WeakSender<Vec<u8>>, pulse: Pulse) {
+async fn keep_pulse(shared: Arc<Shared>, outgoing: mpsc::WeakSender<Vec<u8>>, every: Duration) {
     let mut lost = shared.lost.subscribe();
-    let mut ticks = tokio::time::interval(pulse.every);
+    let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut awake = Instant::now();
     loop {
@@ -449,13 +470,16 @@ async fn keep_pulse(shared: Arc<Shared>, outgoing: mpsc::WeakSender<Vec<u8>>, pu
             _ = lost.wait_for(Option::is_some) => return,
         }
         // Who stood still himself has heard nothing meanwhile, whoever spoke: he listens first.
-        let slept = awake.elapsed() > 2 * pulse.every;
+        let slept = awake.elapsed() > 2 * every;
         awake = Instant::now();
         let Some(outgoing) = outgoing.upgrade() else {
             return;
         };
-        let silent = shared.table().heard.elapsed();
-        if silent > pulse.patience && !slept {
+        let (silent, patience) = {
+            let table = shared.table();
+            (table.heard.elapsed(), table.patience)
+        };
+        if silent > patience && !slept {
             let seconds = silent.as_secs_f32();
             shared.fail(&format!("no sign of life for {seconds:.1} s"));
             return;

@@ -85,6 +85,7 @@ pub(crate) struct Lab {
 pub(crate) const PULSE: Pulse = Pulse {
     every: Duration::from_millis(20),
     patience: Duration::from_millis(400),
+    unlocked_patience: Duration::from_millis(600),
     guard: Duration::from_millis(800),
 };
 

@@ -310,7 +310,7 @@ impl Session<'_> {
                 id,
                 EventKind::Waiting {
                     host: Some(app.address.host.clone()),
-                    reason: format!("to go on with the way back of {name}: {why}"),
+                    reason: format!("the way back of {name} to go on: {why}"),
                 },
             );
             std::thread::sleep(self.options.retry);

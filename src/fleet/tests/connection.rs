@@ -101,6 +101,15 @@ async fn silence_is_a_lost_connection() {
 }
 
 #[tokio::test]
+async fn a_host_may_be_silent_for_longer_while_nothing_depends_on_it() {
+    let lab = Lab::new(&[("a", vec![Fault::Silent { at: "hello" }])]);
+    let begin = std::time::Instant::now();
+    let asked = lab.fleet[&host("a")].hello("program".to_owned()).await;
+    assert!(asked.unwrap_err().is_lost());
+    assert!(begin.elapsed() >= PULSE.unlocked_patience);
+}
+
+#[tokio::test]
 async fn a_busy_helper_that_answers_heartbeats_is_not_lost() {
     let lab = Lab::new(&[("a", vec![Fault::Hang { at: "hello" }])]);
     let connection = lab.fleet[&host("a")].clone();
@@ -246,5 +255,9 @@ fn a_host_is_given_up_before_it_gives_us_up_and_after_some_missed_signs() {
         let pulse = Pulse::for_guard(guard);
         assert!(pulse.every * 2 < pulse.patience, "{pulse:?}");
         assert!(pulse.patience < guard, "{pulse:?}");
+        assert!(
+            pulse.unlocked_patience >= Duration::from_secs(10),
+            "{pulse:?}"
+        );
     }
 }
