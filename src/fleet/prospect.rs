@@ -12,7 +12,9 @@ use super::progress::Member;
 use super::run::Fleet;
 use crate::content::{Manifest, PathChange};
 use crate::helper::protocol::{AppAddress, ObserveApp, RegistryEntry, SecretBytes, SurveyedApp};
-use crate::model::{Digest, Finding, Gates, HostName, Plan, Resource, ResourceId, State, Wave};
+use crate::model::{
+    Action, Digest, Finding, Gates, HostName, Plan, Resource, ResourceId, State, Step, Wave,
+};
 use crate::plan::{Attendant, PlanError, PlanInput, plan, states};
 use crate::step::backup::desire as backup;
 use crate::step::kind::Kind;
@@ -226,13 +228,20 @@ impl Prospect {
         // The way back is taken by all hosts at once.
         let waves = &BTreeMap::new();
         let attendants = &undo_attendants;
-        let back = plan(&PlanInput {
+        let mut back = plan(&PlanInput {
             from: &to,
             to: &states::before(&from, &to, kinds)?,
             kinds,
             attendants,
             waves,
         })?;
+        for step in &mut back.steps {
+            // What is only noted there is only noted on the way back.
+            let noted = |it: &Step| it.resource == step.resource && it.action == Action::Note;
+            if forward.steps.iter().any(noted) {
+                step.action = Action::Note;
+            }
+        }
         let findings = findings.into_iter().collect();
         Ok(Self {
             members,

@@ -132,6 +132,7 @@ fn body(text: &mut String, plan: &Plan, changes: &BTreeMap<ResourceId, Vec<PathC
                 line(
                     text,
                     step,
+                    plan,
                     changes.get(&step.resource).map_or(&[], Vec::as_slice),
                 );
             }
@@ -139,7 +140,7 @@ fn body(text: &mut String, plan: &Plan, changes: &BTreeMap<ResourceId, Vec<PathC
     }
 }
 
-fn line(text: &mut String, step: &Step, paths: &[PathChange]) {
+fn line(text: &mut String, step: &Step, plan: &Plan, paths: &[PathChange]) {
     let label = match step.label {
         Label::Reversible => "",
         Label::Compensable => "  (compensable)",
@@ -147,6 +148,9 @@ fn line(text: &mut String, step: &Step, paths: &[PathChange]) {
     };
     let what = thing(&step.resource.kind, &step.resource.name);
     let _ = writeln!(text, "    {:<8} {what}{label}", step.action.as_str());
+    if step.action == Action::Note {
+        let _ = writeln!(text, "             {}", note_text(step, plan));
+    }
     // What a kind reads beside what is declared (the owner of a link) has no old value on the way to
     // what was read: that is no reason by itself.
     let is_read = |reason: &Reason| reason.old.is_none() && reason.because.is_none();
@@ -221,6 +225,20 @@ pub(super) fn path_text(path: &PathChange) -> String {
         let _ = write!(text, ", by {owner} at {at}");
     }
     text
+}
+
+/// Who does what is only noted here.
+fn note_text(step: &Step, plan: &Plan) -> String {
+    let id = &step.resource;
+    let doer = plan.steps.iter().find(|other| {
+        let other_id = &other.resource;
+        other.action != Action::Note
+            && (&other_id.app, &other_id.kind, &other_id.name) == (&id.app, &id.kind, &id.name)
+    });
+    match doer {
+        Some(doer) => format!("not run here, but once for all on {}", doer.resource.host),
+        None => "not run here: it was run once for all on another host".to_owned(),
+    }
 }
 
 /// How a path of a new release is against the one that stands.
