@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::progress::Member;
@@ -10,9 +11,11 @@ use super::run::ContentSource;
 use crate::config::{App, ConfigErrors, Environment, Host, Secrets};
 use crate::content::{Manifest, ManifestEntry, PackWriter, SourceTree};
 use crate::helper::protocol::{AppAddress, SecretBytes, SurveyedApp};
-use crate::host::{Manager, Owner};
+use crate::host::{Manager, Owner, UNITS};
 use crate::model::names::Version;
-use crate::model::{AppName, Digest, HostFacts, HostName, Places, Resource};
+use crate::model::{
+    AppName, Digest, HostFacts, HostName, Places, Resource, ResourceKind, State, Value,
+};
 use crate::step::backup::desire::BACKUP;
 use crate::step::desired::{Desired, Release, Site, content_digest, desired};
 use crate::step::kind::Kind;
@@ -189,6 +192,7 @@ impl Declaring<'_> {
             size(&desired.tree) + desired.made.values().map(|it| it.len() as u64).sum::<u64>();
         Some(Declared {
             wanted: Wanted {
+        let units = units(&desired.state, &desired.made);
                 state: desired.state,
                 gates: desired.gates,
                 attendants: desired.attendants,
@@ -196,6 +200,7 @@ impl Declaring<'_> {
                 incoming,
                 for_good: false,
             },
+                units,
             release,
             version: content.version.clone(),
             content: content_digest(&content.tree.manifest, app),
@@ -268,6 +273,22 @@ fn unknown_host(addresses: &BTreeMap<Member, AppAddress>, member: &Member) -> Su
             .map(|it| it.root.clone())
             .unwrap_or_default(),
         state: "/".to_owned(),
+/// What files of systemd's would hold, by their paths; without those that hold a secret, or no text.
+fn units(state: &State, made: &BTreeMap<Digest, Vec<u8>>) -> BTreeMap<String, String> {
+    let files = state.resources.iter().filter(|(id, file)| {
+        let secret = file.settings.get("secret").and_then(Value::as_bool);
+        id.kind == ResourceKind::FILE
+            && Path::new(&id.name).starts_with(UNITS)
+            && secret != Some(true)
+    });
+    let texts = files.filter_map(|(id, file)| {
+        let digest: Digest = file.text("content")?.parse().ok()?;
+        let text = String::from_utf8(made.get(&digest)?.clone()).ok()?;
+        Some((id.name.clone(), text))
+    });
+    texts.collect()
+}
+
         manager: "systemd".to_owned(),
         owner: nobody.clone(),
         app_owner: nobody,

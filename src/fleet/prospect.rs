@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::ask::{AskError, Surveyed};
+use super::conduct::unpanicked;
 use super::progress::Member;
 use super::run::Fleet;
 use crate::content::{Manifest, PathChange};
 use crate::helper::protocol::{AppAddress, ObserveApp, RegistryEntry, SecretBytes, SurveyedApp};
 use crate::model::{
-    Action, Digest, Finding, Gates, HostName, Plan, Resource, ResourceId, State, Step, Wave,
+    Action, Digest, Finding, Gates, HostName, Plan, Resource, ResourceId, State, Step, StepKind,
+    Value, Wave,
 };
 use crate::plan::{Attendant, PlanError, PlanInput, plan, states};
 use crate::step::backup::desire as backup;
@@ -64,9 +66,7 @@ pub async fn survey(
     let mut survey = Survey::default();
     let mut errors = Vec::new();
     for answer in asked {
-        let Ok((members, answer)) = answer.await else {
-            continue;
-        };
+        let (members, answer) = unpanicked(answer.await);
         match answer {
             Ok(Surveyed {
                 apps,
@@ -102,6 +102,8 @@ pub struct Wanted {
     pub manifests: BTreeMap<String, Manifest>,
     /// Bytes that it would bring at most.
     pub incoming: u64,
+    /// What wanted files of systemd's would hold, by their paths; without those that hold a secret.
+    pub units: BTreeMap<String, String>,
     /// Whether nothing that is retained stays: for a remove.
     pub for_good: bool,
 }
@@ -242,6 +244,11 @@ impl Prospect {
                 step.action = Action::Note;
             }
         }
+        for (member, seen) in &observed {
+            if starts(&forward, member) {
+                findings.extend(seen.starting.iter().cloned());
+            }
+        }
         let findings = findings.into_iter().collect();
         Ok(Self {
             members,
@@ -251,6 +258,22 @@ impl Prospect {
             changes,
         })
     }
+}
+
+/// Whether a plan starts a service of a member's own.
+fn starts(plan: &Plan, member: &Member) -> bool {
+    plan.on(&member.host)
+        .of(&member.app)
+        .steps
+        .iter()
+        .any(|step| {
+            let to = step.to.as_ref();
+            let external = to.and_then(|to| to.settings.get("external"));
+            let external = external.and_then(Value::as_bool) == Some(true);
+            step.kind == StepKind::RESTART
+                && matches!(step.action, Action::Start | Action::Restart)
+                && !external
+        })
 }
 
 /// The generation that stands, as far as plans need it.
@@ -338,6 +361,8 @@ async fn observe(
                 manifests: wanted.manifests.clone(),
                 findings: look.findings,
                 incoming: wanted.incoming,
+                units: wanted.units.clone(),
+                gates: wanted.gates.clone(),
             });
         }
         let connection = connection.clone();
@@ -348,9 +373,7 @@ async fn observe(
     let mut observed = BTreeMap::new();
     let mut errors = Vec::new();
     for answer in asked {
-        let Ok((members, answer)) = answer.await else {
-            continue;
-        };
+        let (members, answer) = unpanicked(answer.await);
         match answer {
             Ok(apps) => observed.extend(members.into_iter().zip(apps)),
             Err(error) => errors.push(error),

@@ -263,6 +263,8 @@ impl Client {
                 manifests: BTreeMap::new(),
                 findings: true,
                 incoming: 0,
+                units: BTreeMap::new(),
+                gates: Gates::default(),
             }],
         };
         match self.ask(request) {

@@ -7,6 +7,7 @@ mod cut;
 mod deploy;
 mod drift;
 mod fleet;
+mod found;
 mod front;
 mod guard;
 mod hosts;
