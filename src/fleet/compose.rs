@@ -205,7 +205,6 @@ impl Making<'_> {
             at: String::new(),
             verified: false,
             left: false,
-            bad: false,
         };
         let mut marks = Marks::default();
         let mut forget = None;

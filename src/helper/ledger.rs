@@ -126,7 +126,6 @@ pub fn begin(told: &Told) -> Ledger {
         at: opened.at.clone(),
         verified: false,
         left: false,
-        bad: false,
     });
     ledger
 }

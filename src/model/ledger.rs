@@ -44,9 +44,6 @@ pub struct Generation {
     /// Whether a rollback has left it.
     #[serde(default)]
     pub left: bool,
-    /// Whether a person said that it is bad.
-    #[serde(default)]
-    pub bad: bool,
 }
 
 /// An app as declared that may not be applied again, because of a verdict or a rollback.

@@ -59,7 +59,6 @@ fn generation(number: u64, name: Option<&str>, state: State) -> Generation {
         at: String::new(),
         verified: true,
         left: false,
-        bad: false,
     }
 }
 

@@ -81,7 +81,6 @@ pub(crate) fn generation(number: u64, parent: Option<u64>) -> Generation {
         at: format!("2026-11-{:02}T12:00:00Z", number.clamp(1, 28)),
         verified: true,
         left: false,
-        bad: false,
     }
 }
 

@@ -386,7 +386,6 @@ pub fn generation(run: &str, number: u64, state: &State) -> Generation {
         at: "2026-01-01T00:00:00Z".to_owned(),
         verified: true,
         left: false,
-        bad: false,
     }
 }
 
