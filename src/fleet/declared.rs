@@ -54,6 +54,8 @@ pub struct Declared {
     pub content: Digest,
     /// The digest of the app as declared: what a hold holds.
     pub declared: Digest,
+    /// The variables that it has on this host, as commands get them.
+    pub variables: BTreeMap<String, String>,
     /// What its backups cover.
     pub backup: Option<Resource>,
     /// Content that isn't in the source as it is.
@@ -190,24 +192,34 @@ impl Declaring<'_> {
         let manifests = BTreeMap::from([(release.tree.to_string(), desired.tree.clone())]);
         let incoming =
             size(&desired.tree) + desired.made.values().map(|it| it.len() as u64).sum::<u64>();
+        let units = units(&desired.state, &desired.made);
         Some(Declared {
             wanted: Wanted {
-        let units = units(&desired.state, &desired.made);
                 state: desired.state,
                 gates: desired.gates,
                 attendants: desired.attendants,
                 manifests,
                 incoming,
+                units,
                 for_good: false,
             },
-                units,
             release,
             version: content.version.clone(),
             content: content_digest(&content.tree.manifest, app),
             declared: declared_digest(self.environment, app, content),
+            variables: self.variables(&member.host),
             backup,
             made: desired.made,
         })
+    }
+
+    /// The variables on a host: its own take the place of the environment's.
+    fn variables(&self, host: &HostName) -> BTreeMap<String, String> {
+        let own = self.environment.host(host).map(|host| &host.variables);
+        let all = self.environment.variables.iter();
+        all.chain(own.into_iter().flatten())
+            .map(|(name, value)| (name.to_string(), value.for_command()))
+            .collect()
     }
 
     /// Puts together what is desired of a member; none where the member isn't declared.
@@ -261,18 +273,6 @@ fn key(member: &Member, label: &str) -> String {
     format!("{} {label}", member.app)
 }
 
-/// What stands for a host that hasn't been asked yet: enough for rendering.
-fn unknown_host(addresses: &BTreeMap<Member, AppAddress>, member: &Member) -> SurveyedApp {
-    let nobody = Owner {
-        user: String::new(),
-        group: String::new(),
-    };
-    SurveyedApp {
-        root: addresses
-            .get(member)
-            .map(|it| it.root.clone())
-            .unwrap_or_default(),
-        state: "/".to_owned(),
 /// What files of systemd's would hold, by their paths; without those that hold a secret, or no text.
 fn units(state: &State, made: &BTreeMap<Digest, Vec<u8>>) -> BTreeMap<String, String> {
     let files = state.resources.iter().filter(|(id, file)| {
@@ -289,6 +289,18 @@ fn units(state: &State, made: &BTreeMap<Digest, Vec<u8>>) -> BTreeMap<String, St
     texts.collect()
 }
 
+/// What stands for a host that hasn't been asked yet: enough for rendering.
+fn unknown_host(addresses: &BTreeMap<Member, AppAddress>, member: &Member) -> SurveyedApp {
+    let nobody = Owner {
+        user: String::new(),
+        group: String::new(),
+    };
+    SurveyedApp {
+        root: addresses
+            .get(member)
+            .map(|it| it.root.clone())
+            .unwrap_or_default(),
+        state: "/".to_owned(),
         manager: "systemd".to_owned(),
         owner: nobody.clone(),
         app_owner: nobody,

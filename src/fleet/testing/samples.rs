@@ -74,6 +74,7 @@ pub(crate) fn generation(number: u64, parent: Option<u64>) -> Generation {
         version: Some(format!("1.{number}")),
         content: Some(Digest::of(&number.to_le_bytes())),
         declared: Some(Digest::of(&number.to_be_bytes())),
+        variables: None,
         state: State::default(),
         gates: Gates::default(),
         backup: None,

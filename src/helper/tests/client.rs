@@ -379,6 +379,7 @@ pub fn generation(run: &str, number: u64, state: &State) -> Generation {
         version: Some(format!("1.{number}")),
         content: None,
         declared: None,
+        variables: None,
         state: state.clone(),
         gates: Gates::default(),
         backup: None,
