@@ -1,10 +1,10 @@
 //! Whether the hosts of an app agree: all old, all new, or mixed. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::prospect::Survey;
-use crate::helper::protocol::Interrupted;
+use crate::helper::protocol::{Interrupted, Promised};
 use crate::model::{AppName, HostName};
 
 /// An app whose hosts don't agree.
@@ -18,30 +18,40 @@ pub struct Mixed {
     pub interrupted: Vec<(HostName, Interrupted)>,
 }
 
-/// The apps whose hosts don't agree: the content that stands differs.
+/// The apps whose hosts don't agree: the content that stands differs, or that in their ledgers does.
 ///
-/// By content and not by number, because a run doesn't touch hosts on which nothing changes.
+/// By content and not by number, because a run doesn't touch hosts on which nothing changes. A host
+/// that was ready keeps what it has promised, and its ledger doesn't have that yet.
 #[must_use]
 pub fn mixed(survey: &Survey) -> Vec<Mixed> {
     let mut apps: BTreeMap<&AppName, Mixed> = BTreeMap::new();
-    let mut contents: BTreeMap<&AppName, Vec<_>> = BTreeMap::new();
+    let mut contents: BTreeMap<&AppName, (BTreeSet<_>, BTreeSet<_>)> = BTreeMap::new();
     for (member, surveyed) in &survey.members {
         let current = surveyed.ledger.as_ref().and_then(|ledger| ledger.current());
+        let interrupted = surveyed.interrupted.as_ref();
+        let recorded = Promised {
+            release: current.and_then(|current| current.release.clone()),
+            content: current.and_then(|current| current.content),
+        };
+        let promised = interrupted.and_then(|it| it.promised.as_ref());
+        let stands = promised.unwrap_or(&recorded);
+        let (standing, in_ledgers) = contents.entry(&member.app).or_default();
+        standing.insert(stands.content);
+        in_ledgers.insert(recorded.content);
         let app = apps.entry(&member.app).or_insert_with(|| Mixed {
             app: member.app.clone(),
             releases: BTreeMap::new(),
             interrupted: Vec::new(),
         });
-        let release = current.and_then(|current| current.release.clone());
-        let hosts = app.releases.entry(release).or_default();
+        let hosts = app.releases.entry(stands.release.clone()).or_default();
         hosts.push(member.host.clone());
-        let interrupted = surveyed.interrupted.clone();
         app.interrupted
-            .extend(interrupted.map(|interrupted| (member.host.clone(), interrupted)));
-        let contents = contents.entry(&member.app).or_default();
-        contents.push(current.and_then(|current| current.content));
+            .extend(interrupted.map(|it| (member.host.clone(), it.clone())));
     }
-    apps.retain(|app, _| contents[app].windows(2).any(|pair| pair[0] != pair[1]));
+    apps.retain(|app, _| {
+        let (standing, in_ledgers) = &contents[app];
+        standing.len() > 1 || in_ledgers.len() > 1
+    });
     apps.into_values().collect()
 }
 
@@ -77,6 +87,7 @@ impl fmt::Display for Mixed {
 mod tests {
     use super::*;
     use crate::fleet::testing::{Lab, address, generation, member};
+    use crate::helper::protocol::Marks;
 
     async fn survey(lab: &Lab, hosts: &[&str]) -> Survey {
         let addresses = hosts.iter().map(|host| (member(host), address(host)));
@@ -106,11 +117,24 @@ mod tests {
             let mut host = lab.host("c");
             host.open = Some(crate::model::RunId("run-2".to_owned()));
             host.ready = true;
+            host.promise = Some((generation(2, Some(1)), Marks::default()));
         }
-        let mixed = mixed(&survey(&lab, &["a", "b", "c"]).await);
+        // What a ready host serves is what it has promised, not yet what its ledger says.
+        let told = "app is mixed: 1.1-abc on a; 1.2-abc on b, c; the run run-2 (apply) stands unconfirmed on c";
         assert_eq!(
-            mixed[0].to_string(),
-            "app is mixed: 1.1-abc on a, c; 1.2-abc on b; the run run-2 (apply) stands unconfirmed on c"
+            mixed(&survey(&lab, &["a", "b", "c"]).await)[0].to_string(),
+            told
+        );
+        let told = told.replace(" on b, c;", " on c;");
+        assert_eq!(
+            mixed(&survey(&lab, &["a", "c"]).await)[0].to_string(),
+            told,
+            "no ledger has it yet"
+        );
+        assert_eq!(
+            mixed(&survey(&lab, &["b", "c"]).await)[0].to_string(),
+            "app is mixed: 1.2-abc on b, c; the run run-2 (apply) stands unconfirmed on c",
+            "it has yet to be committed"
         );
     }
 }

@@ -40,6 +40,8 @@ pub struct Milestone {
     pub verified: bool,
     /// Whether a rollback has left it.
     pub left: bool,
+    /// Whether a person said that it is bad.
+    pub bad: bool,
     /// Whether it stands on some host.
     pub current: bool,
     /// The hosts that show it.
@@ -57,7 +59,7 @@ pub enum TargetError {
     },
     /// No ancestor will do.
     #[error(
-        "{app} has no earlier generation that is verified and was not left; `--to` goes to any"
+        "{app} has no earlier generation that is verified and was neither left nor marked as bad; `--to` goes to any"
     )]
     NoneEarlier {
         /// The app.
@@ -134,6 +136,7 @@ impl<'a> Past<'a> {
                 milestone.parent = milestone.parent.max(generation.parent);
                 milestone.verified &= generation.verified;
                 milestone.left |= generation.left;
+                milestone.bad |= generation.bad;
                 milestone.current |= standing == Some(generation.number);
                 milestone.hosts.push(host.clone());
             }
@@ -141,7 +144,7 @@ impl<'a> Past<'a> {
         milestones.into_values().collect()
     }
 
-    /// The nearest ancestor of what stands that is verified and not left.
+    /// The nearest ancestor of what stands that is verified, not left and not bad.
     ///
     /// # Errors
     /// When there is none.
@@ -157,7 +160,7 @@ impl<'a> Past<'a> {
             .filter(|parent| *parent < at.number)
             .and_then(find)
         {
-            if parent.verified && !parent.left {
+            if parent.verified && !parent.left && !parent.bad {
                 return Ok(parent.number);
             }
             at = parent;
@@ -305,6 +308,7 @@ fn milestone(generation: &Generation) -> Milestone {
         at: generation.at.clone(),
         verified: generation.verified,
         left: generation.left,
+        bad: generation.bad,
         current: false,
         hosts: Vec::new(),
     }
@@ -411,10 +415,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unverified_or_left_is_passed_over() {
-        let mut generations = line(1..=4);
-        generations[2].verified = false;
-        generations[1].left = true;
+    fn what_is_unverified_left_or_bad_is_passed_over() {
+        let mut generations = line(1..=5);
+        generations[3].verified = false;
+        generations[2].left = true;
+        generations[1].bad = true;
         let ledgers = [("a", ledger(generations))];
         assert_eq!(past(&ledgers).default_target(), Ok(1));
     }

@@ -18,8 +18,8 @@ use super::run::{ContentSource, Fleet, Holdable, Pace, Part, Run};
 use crate::config::OnFailure;
 use crate::helper::frame::{Frame, encode_bytes, encode_message};
 use crate::helper::protocol::{
-    Holder, Interrupted, Marks, Message, Refusal, RefusalKind, Reply, Request, StepFailure,
-    SurveyedApp, WentBack,
+    Holder, Interrupted, Marks, Message, Promised, Refusal, RefusalKind, Reply, Request,
+    StepFailure, SurveyedApp, WentBack,
 };
 use crate::helper::wire;
 use crate::host::Owner;
@@ -389,7 +389,6 @@ impl FakeHost {
             Request::Observe { apps } => done(Reply::Observed(
                 apps.iter()
                     .map(|_| crate::helper::protocol::ObservedApp {
-                        starting: Vec::new(),
                         actual: State::default(),
                         changes: Vec::new(),
                         findings: Vec::new(),
@@ -578,6 +577,10 @@ impl FakeHost {
                 at: "2026-11-20T11:00:00Z".to_owned(),
                 begun: self.done.clone(),
                 ready: self.ready,
+                promised: self.promise.as_ref().map(|(generation, _)| Promised {
+                    release: generation.release.clone(),
+                    content: generation.content,
+                }),
             }),
             left: Vec::new(),
         }

@@ -309,10 +309,6 @@ pub struct ObserveApp {
     pub findings: bool,
     /// Bytes that an apply would bring, for the finding about space.
     pub incoming: u64,
-    /// What wanted files below `/etc/systemd/system` would hold, by their paths; never a secret.
-    pub units: BTreeMap<String, String>,
-    /// The gates of what is wanted, for the finding about ports.
-    pub gates: Gates,
 }
 
 /// Opens a run for an app on this host.
@@ -437,6 +433,17 @@ pub struct Interrupted {
     pub begun: Vec<StepId>,
     /// Whether it had said *ready*: then it stands, unconfirmed, until the fleet is settled.
     pub ready: bool,
+    /// What stands here, where it had said so.
+    pub promised: Option<Promised>,
+}
+
+/// What a host keeps that was ready and hasn't committed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promised {
+    /// The release's name.
+    pub release: Option<String>,
+    /// The digest of its content.
+    pub content: Option<Digest>,
 }
 
 /// An app that the registry knows.
@@ -459,8 +466,6 @@ pub struct ObservedApp {
     pub changes: Vec<(ResourceId, Vec<PathChange>)>,
     /// What would make an apply fail, or is worth knowing.
     pub findings: Vec<Finding>,
-    /// The same, only for a plan that starts a service of the app.
-    pub starting: Vec<Finding>,
 }
 
 /// Who holds a lock.

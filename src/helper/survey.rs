@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::app::App;
 use super::lock;
 use super::protocol::{
-    AppAddress, Interrupted, Refusal, RegistryEntry, Reply, SecretBytes, SurveyedApp,
+    AppAddress, Interrupted, Promised, Refusal, RegistryEntry, Reply, SecretBytes, SurveyedApp,
 };
 use super::session::{Answer, Session, journal_path};
 use crate::apply::journal;
@@ -92,6 +92,14 @@ impl Session<'_> {
             at: told.opened.at.clone(),
             begun: told.begun_steps().map(|step| step.id.clone()).collect(),
             ready: told.ready,
+            promised: told
+                .promise
+                .as_ref()
+                .filter(|_| told.ready)
+                .map(|promise| Promised {
+                    release: promise.generation.release.clone(),
+                    content: promise.generation.content,
+                }),
         }))
     }
 }

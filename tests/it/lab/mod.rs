@@ -11,6 +11,7 @@ mod found;
 mod front;
 mod guard;
 mod hosts;
+mod mixed;
 mod old;
 mod once;
 mod python;
