@@ -26,6 +26,8 @@ use super::target::{Destination, Surroundings};
 pub struct Attempt {
     pub what: String,
     pub result: String,
+    /// The public key that was refused, as it would stand in `authorized_keys`.
+    pub refused: Option<String>,
 }
 
 impl fmt::Display for Attempt {
@@ -111,7 +113,16 @@ impl Login<'_> {
         self.attempts.push(Attempt {
             what: what.into(),
             result: result.into(),
+            refused: None,
         });
+    }
+
+    /// Notes with the last attempt which key was refused, so that it can be told what the server lacks.
+    fn refused(&mut self, offered: Offered, key: &PublicKey) -> Offered {
+        if let (Offered::Refused, Some(last)) = (offered, self.attempts.last_mut()) {
+            last.refused = keys::authorized_line(key);
+        }
+        offered
     }
 
     async fn candidates(&mut self) -> Vec<Candidate> {
@@ -302,16 +313,19 @@ impl Login<'_> {
             }
         }
         let what = format!("key {} ({fingerprint})", path.display());
-        let hash = self.hash_for(key.public_key()).await;
+        let public = key.public_key().clone();
+        let hash = self.hash_for(&public).await;
         let key = PrivateKeyWithHashAlg::new(key, hash);
         let sent = self.handle.authenticate_publickey(user, key);
         let sent = tokio::time::timeout(OFFER_PATIENCE, sent).await;
-        self.judge(what, sent.map(|r| r.map_err(|e| e.to_string())))
+        let offered = self.judge(what, sent.map(|r| r.map_err(|e| e.to_string())));
+        self.refused(offered, &public)
     }
 
     async fn offer_agent(&mut self, identity: AgentIdentity) -> Offered {
         let user = self.to.user.clone();
-        let hash = self.hash_for(&identity.public_key()).await;
+        let public = identity.public_key().into_owned();
+        let hash = self.hash_for(&public).await;
         let Some(agent) = &mut self.agent else {
             return Offered::Refused;
         };
@@ -331,7 +345,8 @@ impl Login<'_> {
                 (what, tokio::time::timeout(OFFER_PATIENCE, sent).await)
             }
         };
-        self.judge(what, sent.map(|r| r.map_err(|e| e.to_string())))
+        let offered = self.judge(what, sent.map(|r| r.map_err(|e| e.to_string())));
+        self.refused(offered, &public)
     }
 
     /// The certificate comes from a file, the signature from the agent's plain key.

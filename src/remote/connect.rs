@@ -79,9 +79,8 @@ pub enum ConnectError {
     #[error(transparent)]
     HostKey(#[from] HostKeyError),
     #[error(
-        "log in to {host} at {place} as {user}: nothing was accepted:{tried}\n\
-         Put the public key into ~{user}/.ssh/authorized_keys there, or name another key (identity) or user in the declaration",
-        tried = list(.attempts)
+        "log in to {host} at {place} as {user}: nothing was accepted:{tried}\n{way_in}",
+        tried = list(.attempts), way_in = way_in(user, .attempts)
     )]
     Refused {
         host: String,
@@ -107,6 +106,18 @@ fn list(attempts: &[Attempt]) -> String {
         .iter()
         .map(|attempt| format!("\n  - {attempt}"))
         .collect()
+}
+
+/// What to type on the server. Of several keys the first is meant: it's the one that was named, if one was.
+fn way_in(user: &str, attempts: &[Attempt]) -> String {
+    let other = "name another key (identity) or user in the declaration";
+    match attempts.iter().find_map(|it| it.refused.as_deref()) {
+        Some(key) => format!(
+            "On the server, as root, type: install -d -m 700 -o {user} ~{user}/.ssh && echo '{key}' >> ~{user}/.ssh/authorized_keys\n\
+             Or {other}"
+        ),
+        None => format!("Put your public key into ~{user}/.ssh/authorized_keys there, or {other}"),
+    }
 }
 
 impl ConnectError {
@@ -216,6 +227,7 @@ async fn open(
             attempts.push(Attempt {
                 what: "the server then hung up".to_owned(),
                 result: reason,
+                refused: None,
             });
         }
         return Err(ConnectError::Refused {

@@ -194,3 +194,10 @@ fn public_beside(path: &Path) -> Option<PublicKey> {
 pub(crate) fn fingerprint(key: &PublicKey) -> String {
     key.fingerprint(HashAlg::Sha256).to_string()
 }
+
+/// A public key as a line of `authorized_keys`, without its comment, which may hold anything.
+pub(crate) fn authorized_line(key: &PublicKey) -> Option<String> {
+    let line = key.to_openssh().ok()?;
+    let mut words = line.split_whitespace();
+    Some(format!("{} {}", words.next()?, words.next()?))
+}

@@ -227,6 +227,13 @@ async fn the_agent_spares_the_passphrase() {
     assert_eq!(person.asked(), 0);
 }
 
+/// The public half of a key without its comment.
+fn public_line(key: &Path) -> String {
+    let line = public(key);
+    let words: Vec<_> = line.split_whitespace().take(2).collect();
+    words.join(" ")
+}
+
 #[tokio::test]
 async fn all_that_was_tried_is_told() {
     let bench = Bench::new();
@@ -251,7 +258,9 @@ async fn all_that_was_tried_is_told() {
     });
     let message = message
         .replace(&port, "PORT")
+        .replace("as root, type", "as ROOT, type")
         .replace(&user(), "USER")
+        .replace(&public_line(&wrong), "PUBLIC")
         .replace(&prints[0], "PRINT-1")
         .replace(&prints[1], "PRINT-2");
     insta::assert_snapshot!(message, @r#"
@@ -259,7 +268,8 @@ log in to bot at 127.0.0.1:PORT as USER: nothing was accepted:
   - key DIR/missing: there is no such file
   - key DIR/wrong (PRINT-1): the server refused it
   - agent key "other" (PRINT-2): the server refused it
-Put the public key into ~USER/.ssh/authorized_keys there, or name another key (identity) or user in the declaration
+On the server, as ROOT, type: install -d -m 700 -o USER ~USER/.ssh && echo 'PUBLIC' >> ~USER/.ssh/authorized_keys
+Or name another key (identity) or user in the declaration
 "#);
 }
 
