@@ -22,18 +22,6 @@ pub(super) struct Given {
     pub saved_plan: bool,
 }
 
-/// What somebody has to agree to.
-pub(super) struct Consent<'a> {
-    /// The environment that it is about.
-    pub environment: &'a str,
-    /// What was agreed to beforehand.
-    pub given: Given,
-    /// What is asked.
-    pub question: &'a str,
-    /// Whether something was settled before, so that a no doesn't mean that nothing was done.
-    pub settled: bool,
-}
-
 /// A plan that is to be agreed to.
 pub(super) struct Proposal<'a> {
     /// The plan, as it is shown.
@@ -62,13 +50,7 @@ pub(super) async fn propose(session: &Session, proposal: Proposal<'_>) -> Result
         anstream::eprintln!("{}", plan_text(&proposal.view).trim_end());
     }
     refuse_irreversible(proposal.view.plan, proposal.allow_irreversible)?;
-    let consent = Consent {
-        environment: proposal.view.environment,
-        given,
-        question: proposal.question,
-        settled: proposal.settled,
-    };
-    ask(session, &consent).await
+    ask(session, given, proposal.question, proposal.settled).await
 }
 
 /// Refuses what would fail.
@@ -79,16 +61,18 @@ pub(super) fn refuse_blocked(findings: &[Finding]) -> Result<(), CommandError> {
     let blocking = findings
         .iter()
         .filter(|finding| finding.class == FindingClass::Blocking);
-    let lines = blocking.map(|finding| {
-        let remedy = finding.remedy.as_deref().unwrap_or_default();
-        let remedy: String = remedy.lines().map(|line| format!("\n  {line}")).collect();
-        format!("{}: {}{remedy}", finding.host, finding.message)
-    });
-    let lines: Vec<_> = lines.collect();
+    let lines: Vec<_> = blocking.map(told).collect();
     if lines.is_empty() {
         return Ok(());
     }
     Err(CommandError::new(Exit::BLOCKED, lines.join("\nrosey: ")))
+}
+
+/// A finding with what to type below it.
+pub(super) fn told(finding: &Finding) -> String {
+    let remedy = finding.remedy.as_deref().unwrap_or_default();
+    let remedy: String = remedy.lines().map(|line| format!("\n  {line}")).collect();
+    format!("{}: {}{remedy}", finding.host, finding.message)
 }
 
 /// Refuses what can't be taken back, unless that was agreed to; and what can't be undone in any case.
@@ -119,18 +103,22 @@ fn asks(session: &Session, given: Given) -> bool {
 ///
 /// # Errors
 /// Exit code 9 when nobody agreed.
-pub(super) async fn ask(session: &Session, consent: &Consent<'_>) -> Result<(), CommandError> {
-    let given = consent.given;
+pub(super) async fn ask(
+    session: &Session,
+    given: Given,
+    question: &str,
+    settled: bool,
+) -> Result<(), CommandError> {
     if given.yes || given.saved_plan {
         return Ok(());
     }
-    let nothing = if consent.settled {
+    let nothing = if settled {
         "nothing more was done than to settle what was cut off"
     } else {
         "nothing was done"
     };
     if asks(session, given) {
-        return if confirmed(consent.question).await? {
+        return if confirmed(question).await? {
             Ok(())
         } else {
             Err(CommandError::new(Exit::UNAPPROVED, nothing))
@@ -141,10 +129,7 @@ pub(super) async fn ask(session: &Session, consent: &Consent<'_>) -> Result<(), 
     }
     let message = format!("nobody is here to agree, so {nothing}");
     let error = CommandError::new(Exit::UNAPPROVED, message);
-    let environment = consent.environment;
-    Err(error.hint(format!(
-        "agree with --yes, set CI, or apply a saved plan (rosey plan {environment} --out)"
-    )))
+    Err(error.hint("agree with --yes, set CI, or apply a saved plan (rosey plan ENV --out)"))
 }
 
 /// A person's answer. It is waited for on a thread of its own, so that a signal is heard meanwhile.

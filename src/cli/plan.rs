@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use crate::fleet::declared::Declared;
 use crate::fleet::progress::Member;
-use crate::fleet::prospect::Prospect;
-use crate::model::{Digest, EnvironmentName, Finding, FindingClass, Hold, ResourceId};
+use crate::fleet::prospect::{Prospect, Wanted};
+use crate::fleet::reach::ReachError;
+use crate::model::{Digest, EnvironmentName, Finding, FindingClass, Hold, HostName, ResourceId};
 use crate::plan::saved::{Body, SavedMember, SavedPlan};
-use crate::report::{PlanView, VariableChange, plan_document, plan_text};
+use crate::report::{PlanView, plan_document, plan_text};
 
 use super::arguments::{self, Choice};
-use super::deployment::{Declaration, Deployment};
+use super::deployment::{Declaration, Deployment, unreachable_hosts};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
@@ -19,7 +20,7 @@ use super::renewal::renewed;
 use super::restarts::restarts;
 use super::restating::Restatement;
 use super::surroundings::Surroundings;
-use super::{Session, conducting, variables};
+use super::{Session, approval, conducting};
 
 /// For how long a saved plan may be applied.
 const LIFETIME: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
@@ -32,8 +33,6 @@ pub(super) struct Planned {
     pub declaration: Declaration,
     /// The plan, with what was found.
     pub prospect: Prospect,
-    /// Variables that are declared otherwise than for what stands.
-    pub variables: Vec<VariableChange>,
     /// How long the last restart of each service took.
     pub restarts: BTreeMap<ResourceId, u64>,
 }
@@ -96,14 +95,13 @@ pub(super) async fn plan(
     choice: &Choice,
     version: Option<&str>,
 ) -> Result<Planned, CommandError> {
-    let deployment = Deployment::reach(session, project, choice, None).await?;
+    let (deployment, missing) = Deployment::reach_some(session, project, choice, None).await?;
+    if !missing.is_empty() {
+        return Err(lacking(session, &deployment, version, &missing).await);
+    }
     let declaration = deployment.declaration(session, version).await?;
-    let wanted = declaration.declared.iter();
-    let wanted = wanted
-        .map(|(member, declared)| (member.clone(), declared.wanted.clone()))
-        .collect();
     let mut prospect = deployment
-        .prospect(&declaration.survey, wanted, true)
+        .prospect(&declaration.survey, wanted(&declaration), true)
         .await?;
     let renewed = renewed(&deployment, &declaration, &prospect).await?;
     prospect.changes.extend(renewed);
@@ -119,9 +117,7 @@ pub(super) async fn plan(
         prospect.findings.extend(notes);
     }
     let restarts = restarts(session, &deployment.project, &prospect.plan);
-    let variables = variables::changed(&declaration, &prospect.plan);
     let mut planned = Planned {
-        variables,
         deployment,
         declaration,
         prospect,
@@ -130,6 +126,40 @@ pub(super) async fn plan(
     let held = held(&planned);
     planned.prospect.findings.extend(held);
     Ok(planned)
+}
+
+/// Why hosts are out of reach, and what stands in the way on those that are there: who has a first
+/// server before them is told all of it at once.
+async fn lacking(
+    session: &Session,
+    deployment: &Deployment,
+    version: Option<&str>,
+    missing: &[(HostName, ReachError)],
+) -> CommandError {
+    let error = unreachable_hosts(missing);
+    if deployment.fleet.is_empty() {
+        return error;
+    }
+    let found = async {
+        let declaration = deployment.declaration(session, version).await?;
+        let wanted = wanted(&declaration);
+        deployment.prospect(&declaration.survey, wanted, true).await
+    };
+    match found.await {
+        Ok(prospect) => {
+            let told = prospect.findings.into_iter();
+            let told = told.filter(|it| it.class == FindingClass::Blocking || it.remedy.is_some());
+            told.fold(error, |error, finding| error.hint(approval::told(&finding)))
+        }
+        Err(other) => other.text().into_iter().fold(error, CommandError::hint),
+    }
+}
+
+fn wanted(declaration: &Declaration) -> BTreeMap<Member, Wanted> {
+    let declared = declaration.declared.iter();
+    declared
+        .map(|(member, declared)| (member.clone(), declared.wanted.clone()))
+        .collect()
 }
 
 /// The holds that stand in the way of an apply; none where nothing would change.
@@ -192,7 +222,6 @@ pub(super) fn view<'a>(
         undo: &planned.prospect.undo,
         findings: &planned.prospect.findings,
         changes: &planned.prospect.changes,
-        variables: &planned.variables,
         restarts: &planned.restarts,
         show_undo,
     }
