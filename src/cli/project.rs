@@ -129,7 +129,9 @@ impl Project {
             Some(source) => match &source.origin {
                 SourceOrigin::Directory(directory) => {
                     self.build(around, app, directory, asked)?;
-                    let tree = read_source(directory, &source.exclude).map_err(declaration)?;
+                    let mut exclude = source.exclude.clone();
+                    exclude.extend(inside(directory, &self.state(around)));
+                    let tree = read_source(directory, &exclude).map_err(declaration)?;
                     (tree, around.commit_of(directory))
                 }
                 SourceOrigin::Git {
@@ -213,6 +215,22 @@ fn version_before(app: &App, directory: &Path, asked: Option<&str>) -> Option<St
         }
         None => asked.map(|asked| asked.strip_prefix('v').unwrap_or(asked).to_owned()),
     }
+}
+
+/// The pattern that leaves rosey's own state out of a source around it: each run writes to it, so with it no
+/// two would deploy the same. None where it lies elsewhere, or isn't there yet.
+fn inside(source: &Path, state: &Path) -> Option<String> {
+    let (source, state) = (source.canonicalize().ok()?, state.canonicalize().ok()?);
+    let path = state.strip_prefix(source).ok()?.to_str()?;
+    let mut pattern = String::from("/");
+    for letter in path.chars() {
+        // gitignore(5): what would mean something is taken by its letter.
+        if "*?[]{}\\!#".contains(letter) {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    (!path.is_empty()).then(|| pattern + "/")
 }
 
 /// The version of an app: what `--version` asks for and what is declared must agree.

@@ -1,7 +1,7 @@
 //! What is declared comes to be, and nothing more is done than must be.
 
 use super::here::Here;
-use crate::support::Project;
+use crate::support::{Project, Ran};
 
 #[test]
 fn a_first_apply_serves_and_a_second_does_nothing() {
@@ -21,6 +21,24 @@ fn a_first_apply_serves_and_a_second_does_nothing() {
     assert_eq!(lines.last().unwrap()["outcome"], "unchanged");
     before.must_equal(&here.look());
     assert_eq!(here.process(), process);
+}
+
+#[test]
+fn a_source_around_rosey_s_own_state_deploys_none_of_it() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    // As with `source ".."`, where `.rosey/` lies beside `environments/`.
+    let state = project.path("bot/.rosey");
+    let apply = || {
+        let mut command = here.rosey.command(&["apply", "test", "--yes"]);
+        let output = command.env("ROSEY_STATE", &state).output();
+        Ran::new("rosey apply".to_owned(), &output.unwrap()).exits(0)
+    };
+    apply();
+    assert!(state.join("rosey.db").exists());
+    let second = apply();
+    assert!(second.stderr.contains("unchanged"), "{}", second.stderr);
+    assert!(!here.root().join("current/.rosey").exists());
 }
 
 #[test]
