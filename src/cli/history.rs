@@ -36,8 +36,7 @@ pub(super) fn run(session: &Session, arguments: &arguments::History) -> Result<E
             .map(|name| format!(" of {name}"))
             .unwrap_or_default();
         anstream::eprintln!("no runs{of} were recorded in {}", path.display());
-        let name = environment.unwrap_or("ENV");
-        anstream::eprintln!("what the servers know of theirs: rosey rollback {name} --list");
+        anstream::eprintln!("what the servers know of theirs: rosey rollback ENV --list");
     }
     Ok(Exit::DONE)
 }

@@ -42,7 +42,6 @@ mod surroundings;
 mod trust;
 mod unfreeze;
 mod unlock;
-mod variables;
 mod verify;
 mod waiting;
 

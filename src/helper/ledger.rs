@@ -119,7 +119,6 @@ pub fn begin(told: &Told) -> Ledger {
         version: None,
         content: None,
         declared: None,
-        variables: None,
         state: opened.before.clone(),
         gates: crate::model::Gates::default(),
         backup: None,
@@ -127,6 +126,7 @@ pub fn begin(told: &Told) -> Ledger {
         at: opened.at.clone(),
         verified: false,
         left: false,
+        bad: false,
     });
     ledger
 }
@@ -233,13 +233,11 @@ pub fn mark(ledger: &mut Ledger, marks: &Marks) {
             gates,
             backup,
             declared,
-            variables,
-            run: _,
+            ..
         } = restated.as_ref();
         current.gates.clone_from(gates);
         current.backup.clone_from(backup);
         current.declared = *declared;
-        current.variables.clone_from(variables);
     }
 }
 

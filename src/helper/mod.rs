@@ -25,7 +25,6 @@ mod observe;
 mod out;
 mod owner;
 pub mod protocol;
-mod ports;
 mod prune;
 mod recover;
 mod recovery;

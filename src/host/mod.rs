@@ -7,13 +7,11 @@
 //! Nothing here knows of resources, steps or plans. Every path is absolute, and no component but
 //! the last may be a symbolic link: an app's user must not lead a root helper elsewhere.
 
-mod cgroup;
 mod clock;
 pub mod database;
 mod ending;
 mod error;
 mod identity;
-pub mod listening;
 mod local;
 pub mod memory;
 mod orphans;
@@ -27,12 +25,11 @@ mod systemd;
 mod transient;
 
 pub use database::Databases;
-pub use listening::{Listener, LiveProcess};
-pub use local::{LocalHost, server_of};
+pub use local::LocalHost;
 pub use memory::MemoryHost;
 pub use port::{
     Account, Activity, Command, CommandOutput, Entry, EntryType, HostError, HostErrorKind, Manager,
-    Owner, ReadHost, ServiceAct, ServiceStatus, Space, UNITS, Unit, UnitRemark, WriteHost,
+    Owner, ReadHost, ServiceAct, ServiceStatus, Space, Unit, WriteHost,
 };
 pub use probe::{HttpAnswer, HttpRequest, Probe, ProbeError};
 pub use transient::{Transient, start_transient};

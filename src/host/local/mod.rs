@@ -12,7 +12,6 @@ mod database;
 mod entry;
 mod facts;
 mod http;
-mod listeners;
 mod make;
 mod names;
 mod open;
@@ -27,7 +26,6 @@ mod tests;
 mod write;
 
 use accounts::Accounts;
-pub use http::server_of;
 pub(super) use run::MARK as COMMAND_MARK;
 
 /// This machine, as the user that the program runs as.

@@ -3,7 +3,7 @@
 use super::fleet::{Commands as _, Fleet};
 
 /// Gives the second host a fault of its own.
-fn break_second(fleet: &Fleet, fault: &str) {
+pub fn break_second(fleet: &Fleet, fault: &str) {
     let address = fleet.lab.address(2);
     let host = format!("host \"h2\" address=\"{address}\" user=\"deploy\" {{ ");
     fleet.declare(&host, &format!("{host}vars {{ fault \"{fault}\"; }}; "));

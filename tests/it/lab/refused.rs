@@ -18,7 +18,7 @@ fn says(ran: &Ran, words: &[&str]) {
     }
 }
 
-fn new_key(path: &Path) {
+pub fn new_key(path: &Path) {
     std::fs::remove_file(path).ok();
     let made = Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-f"])

@@ -11,7 +11,6 @@ mod foreign;
 mod going_back;
 mod input;
 mod leaving;
-mod ports;
 mod rollback;
 mod saved_plans;
 mod secrets;

@@ -84,6 +84,30 @@ impl<'a> Rosey<'a> {
         command
     }
 
+    /// Runs it on a terminal, where each question gets its answer; what the terminal showed is its standard output.
+    pub fn on_terminal(&self, arguments: &[&str], answers: &[(&str, &str)]) -> Ran {
+        let command = self.command(arguments);
+        let mut terminal = Command::new("python3");
+        terminal
+            .arg(super::checkout().join("tests/it/support/terminal.py"))
+            .arg(serde_json::to_string(answers).expect("words are JSON"))
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(self.project.root())
+            .env_clear()
+            .env("TERM", "dumb")
+            .envs(
+                command
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
+        let output = terminal.output().expect("python3 starts");
+        Ran::new(
+            format!("rosey {} (on a terminal)", arguments.join(" ")),
+            &output,
+        )
+    }
+
     /// Runs it to its end.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         let output = self.command(arguments).output().expect("rosey starts");
