@@ -133,8 +133,15 @@ pub fn take(
     })?;
     let taken = site.acting(journal, taking, |context| kind.apply(context, step));
     // The time is taken after the change, and is recorded for a step that failed too: it may have
-    // changed something. It is recorded before reading back, because what is read may depend on it.
-    end(site, journal, step, Done::Changed, taken.is_err())?;
+    // changed something. Not so of what renews nobody, whose own time only says when it was renewed
+    // itself: a reload that failed was none. It is recorded before reading back, because what is read
+    // may depend on it.
+    let done = if taken.is_ok() || kind.renews() {
+        Done::Changed
+    } else {
+        Done::Unchanged
+    };
+    end(site, journal, step, done, taken.is_err())?;
     taken?;
     if !is_attendant(step) {
         let read_back = read_back(site, journal, known, step);

@@ -1,5 +1,8 @@
 //! `rosey apply`: makes the servers as declared, or leaves them as they were.
 
+use std::path::Path;
+
+use crate::config::discover::find_project;
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::progress::Member;
 use crate::model::{Outcome, OutcomeKind};
@@ -87,7 +90,7 @@ async fn prepare(
         .target
         .as_deref()
         .filter(|target| is_file(around, target));
-    let saved = file.map(read_saved).transpose()?;
+    let saved = file.map(|file| read_saved(around, file)).transpose()?;
     let environment = match &saved {
         Some(saved) => Some(saved.body.environment.as_str()),
         None => arguments.target.as_deref(),
@@ -164,7 +167,8 @@ fn is_file(around: &Surroundings, target: &str) -> bool {
     looks_so || around.directory.join(target).is_file()
 }
 
-fn read_saved(file: &str) -> Result<SavedPlan, CommandError> {
+fn read_saved(around: &Surroundings, file: &str) -> Result<SavedPlan, CommandError> {
+    let environment = named_after(around, file);
     let stale = |error: &dyn std::fmt::Display| CommandError::new(Exit::STALE, error);
     let text = std::fs::read_to_string(file).map_err(|error| {
         let message = format!("the saved plan {file} can't be read: {error}");
@@ -173,10 +177,22 @@ fn read_saved(file: &str) -> Result<SavedPlan, CommandError> {
             std::io::ErrorKind::NotFound => CommandError::new(Exit::ERROR, message),
             _ => stale(&message),
         }
-        .hint("make one: rosey plan ENV --out")
+        .hint(format!("make one: rosey plan {environment} --out"))
     })?;
-    SavedPlan::from_yaml(file, &text, &Surroundings::now())
-        .map_err(|error| stale(&error).hint("make a new one: rosey plan ENV --out"))
+    SavedPlan::from_yaml(file, &text, &Surroundings::now()).map_err(|error| {
+        stale(&error).hint(format!("make a new one: rosey plan {environment} --out"))
+    })
+}
+
+/// The environment that a plan was made of, by the name that its file usually has.
+fn named_after(around: &Surroundings, file: &str) -> String {
+    let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str());
+    let project = find_project(&around.directory);
+    let known = stem.filter(|stem| {
+        let project = project.as_ref();
+        project.is_ok_and(|project| project.environment(stem).is_ok())
+    });
+    known.unwrap_or("ENV").to_owned()
 }
 
 /// What the environment insists on.

@@ -22,6 +22,18 @@ pub(super) struct Given {
     pub saved_plan: bool,
 }
 
+/// What somebody has to agree to.
+pub(super) struct Consent<'a> {
+    /// The environment that it is about.
+    pub environment: &'a str,
+    /// What was agreed to beforehand.
+    pub given: Given,
+    /// What is asked.
+    pub question: &'a str,
+    /// Whether something was settled before, so that a no doesn't mean that nothing was done.
+    pub settled: bool,
+}
+
 /// A plan that is to be agreed to.
 pub(super) struct Proposal<'a> {
     /// The plan, as it is shown.
@@ -50,7 +62,13 @@ pub(super) async fn propose(session: &Session, proposal: Proposal<'_>) -> Result
         anstream::eprintln!("{}", plan_text(&proposal.view).trim_end());
     }
     refuse_irreversible(proposal.view.plan, proposal.allow_irreversible)?;
-    ask(session, given, proposal.question, proposal.settled).await
+    let consent = Consent {
+        environment: proposal.view.environment,
+        given,
+        question: proposal.question,
+        settled: proposal.settled,
+    };
+    ask(session, &consent).await
 }
 
 /// Refuses what would fail.
@@ -103,22 +121,18 @@ fn asks(session: &Session, given: Given) -> bool {
 ///
 /// # Errors
 /// Exit code 9 when nobody agreed.
-pub(super) async fn ask(
-    session: &Session,
-    given: Given,
-    question: &str,
-    settled: bool,
-) -> Result<(), CommandError> {
+pub(super) async fn ask(session: &Session, consent: &Consent<'_>) -> Result<(), CommandError> {
+    let given = consent.given;
     if given.yes || given.saved_plan {
         return Ok(());
     }
-    let nothing = if settled {
+    let nothing = if consent.settled {
         "nothing more was done than to settle what was cut off"
     } else {
         "nothing was done"
     };
     if asks(session, given) {
-        return if confirmed(question).await? {
+        return if confirmed(consent.question).await? {
             Ok(())
         } else {
             Err(CommandError::new(Exit::UNAPPROVED, nothing))
@@ -129,7 +143,10 @@ pub(super) async fn ask(
     }
     let message = format!("nobody is here to agree, so {nothing}");
     let error = CommandError::new(Exit::UNAPPROVED, message);
-    Err(error.hint("agree with --yes, set CI, or apply a saved plan (rosey plan ENV --out)"))
+    let environment = consent.environment;
+    Err(error.hint(format!(
+        "agree with --yes, set CI, or apply a saved plan (rosey plan {environment} --out)"
+    )))
 }
 
 /// A person's answer. It is waited for on a thread of its own, so that a signal is heard meanwhile.

@@ -159,6 +159,7 @@ async fn prepare(
             undo: &prospect.undo,
             findings: &prospect.findings,
             changes: &prospect.changes,
+            variables: &[],
             restarts: &restarts(session, &deployment.project, &prospect.plan),
             show_undo: false,
         },

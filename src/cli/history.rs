@@ -36,7 +36,8 @@ pub(super) fn run(session: &Session, arguments: &arguments::History) -> Result<E
             .map(|name| format!(" of {name}"))
             .unwrap_or_default();
         anstream::eprintln!("no runs{of} were recorded in {}", path.display());
-        anstream::eprintln!("what the servers know of theirs: rosey rollback ENV --list");
+        let name = environment.unwrap_or("ENV");
+        anstream::eprintln!("what the servers know of theirs: rosey rollback {name} --list");
     }
     Ok(Exit::DONE)
 }

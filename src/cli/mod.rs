@@ -42,6 +42,7 @@ mod surroundings;
 mod trust;
 mod unfreeze;
 mod unlock;
+mod variables;
 mod verify;
 mod waiting;
 

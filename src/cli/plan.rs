@@ -9,7 +9,7 @@ use crate::fleet::prospect::{Prospect, Wanted};
 use crate::fleet::reach::ReachError;
 use crate::model::{Digest, EnvironmentName, Finding, FindingClass, Hold, HostName, ResourceId};
 use crate::plan::saved::{Body, SavedMember, SavedPlan};
-use crate::report::{PlanView, plan_document, plan_text};
+use crate::report::{PlanView, VariableChange, plan_document, plan_text};
 
 use super::arguments::{self, Choice};
 use super::deployment::{Declaration, Deployment, unreachable_hosts};
@@ -20,7 +20,7 @@ use super::renewal::renewed;
 use super::restarts::restarts;
 use super::restating::Restatement;
 use super::surroundings::Surroundings;
-use super::{Session, approval, conducting};
+use super::{Session, approval, conducting, variables};
 
 /// For how long a saved plan may be applied.
 const LIFETIME: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
@@ -33,6 +33,8 @@ pub(super) struct Planned {
     pub declaration: Declaration,
     /// The plan, with what was found.
     pub prospect: Prospect,
+    /// Variables that are declared otherwise than for what stands.
+    pub variables: Vec<VariableChange>,
     /// How long the last restart of each service took.
     pub restarts: BTreeMap<ResourceId, u64>,
 }
@@ -117,7 +119,9 @@ pub(super) async fn plan(
         prospect.findings.extend(notes);
     }
     let restarts = restarts(session, &deployment.project, &prospect.plan);
+    let variables = variables::changed(&declaration, &prospect.plan);
     let mut planned = Planned {
+        variables,
         deployment,
         declaration,
         prospect,
@@ -222,6 +226,7 @@ pub(super) fn view<'a>(
         undo: &planned.prospect.undo,
         findings: &planned.prospect.findings,
         changes: &planned.prospect.changes,
+        variables: &planned.variables,
         restarts: &planned.restarts,
         show_undo,
     }

@@ -12,7 +12,7 @@ use crate::report::PlanView;
 use crate::report::progress::Volume;
 
 use super::Session;
-use super::approval::{self, Given, Proposal, refuse_blocked};
+use super::approval::{self, Consent, Given, Proposal, refuse_blocked};
 use super::arguments;
 use super::conducting::{Conducted, Talk};
 use super::deployment::{Deployment, asking};
@@ -151,7 +151,13 @@ async fn prepare(
     };
     if prospect.members.is_empty() {
         // Only what an earlier remove has left: there is no plan to show.
-        approval::ask(session, given, &format!("Remove this? {data}"), settled).await?;
+        let consent = Consent {
+            environment: deployment.project.environment.name.as_str(),
+            given,
+            question: &format!("Remove this? {data}"),
+            settled,
+        };
+        approval::ask(session, &consent).await?;
         return Ok((deployment, survey, prospect));
     }
     let proposal = Proposal {
@@ -162,6 +168,7 @@ async fn prepare(
             undo: &prospect.undo,
             findings: &prospect.findings,
             changes: &BTreeMap::new(),
+            variables: &[],
             restarts: &BTreeMap::new(),
             show_undo: false,
         },

@@ -17,13 +17,14 @@ const TREE: &str = "tree";
 /// The files of each new release that differ from those of the release that stands there.
 ///
 /// # Errors
-/// Exit code 4 when a host is lost.
+/// Exit code 4 with every host that is lost.
 pub(super) async fn renewed(
     deployment: &Deployment,
     declaration: &Declaration,
     prospect: &Prospect,
 ) -> Result<BTreeMap<ResourceId, Vec<PathChange>>, CommandError> {
     let mut renewed = BTreeMap::new();
+    let mut errors = Vec::new();
     // By their digests: hosts that stand on the same tree need be asked for it once.
     let mut known = BTreeMap::new();
     for step in &prospect.plan.steps {
@@ -45,11 +46,17 @@ pub(super) async fn renewed(
         };
         if !known.contains_key(&old) {
             let told = connection.manifests(address.clone(), BTreeSet::from([old.clone()]));
-            known.extend(told.await.map_err(|error| asking(&[error]))?);
+            match told.await {
+                Ok(told) => known.extend(told),
+                Err(error) => errors.push(error),
+            }
         }
         if let (Some(new), Some(old)) = (manifest(seen, new), known.get(&old)) {
             renewed.insert(id.clone(), differences(new, old));
         }
+    }
+    if !errors.is_empty() {
+        return Err(asking(&errors));
     }
     Ok(renewed)
 }

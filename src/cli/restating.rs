@@ -38,6 +38,7 @@ impl Restatement {
                 gates: declared.wanted.gates.clone(),
                 backup: declared.backup.clone(),
                 declared: Some(declared.declared),
+                variables: Some(declared.variables.clone()),
             };
             let change = Change {
                 number: current.number,

@@ -157,6 +157,7 @@ async fn prepare(
                 undo: &prospect.undo,
                 findings: &prospect.findings,
                 changes: &prospect.changes,
+                variables: &[],
                 restarts: &restarts(session, &deployment.project, &prospect.plan),
                 show_undo: false,
             },
@@ -274,7 +275,7 @@ async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit
             milestones.iter().map(move |it| {
                 json!({ "app": app, "generation": it.number, "parent": it.parent, "run": it.run,
                         "release": it.release, "version": it.version, "at": it.at,
-                        "verified": it.verified, "left": it.left, "bad": it.bad,
+                        "verified": it.verified, "left": it.left,
                         "current": it.current, "hosts": it.hosts })
             })
         });
@@ -290,7 +291,6 @@ async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit
                 (it.current, "current"),
                 (it.verified, "verified"),
                 (it.left, "left"),
-                (it.bad, "bad"),
             ];
             let flags: Vec<_> = flags.into_iter().filter(|it| it.0).map(|it| it.1).collect();
             let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());

@@ -10,7 +10,7 @@ use crate::fleet::settle::{
 use crate::model::{EnvironmentName, EventKind};
 
 use super::Session;
-use super::approval::{self, Given};
+use super::approval::{self, Consent, Given};
 use super::conducting::Talk;
 use super::deployment::{Deployment, asking};
 use super::error::CommandError;
@@ -60,7 +60,13 @@ pub(super) async fn settle(
         "Settle what was cut off ({}), before anything else?",
         runs.join(", ")
     );
-    approval::ask(session, settling.given, &question, false).await?;
+    let consent = Consent {
+        environment: deployment.project.environment.name.as_str(),
+        given: settling.given,
+        question: &question,
+        settled: false,
+    };
+    approval::ask(session, &consent).await?;
     let settler = Settler {
         run: Surroundings::new_run(),
         author: session.around.author(None, None),

@@ -198,6 +198,7 @@ impl Making<'_> {
             version: None,
             content: None,
             declared: None,
+            variables: None,
             state: self.state.clone(),
             gates: self.gates.clone(),
             backup: self.standing.clone(),
@@ -205,7 +206,6 @@ impl Making<'_> {
             at: String::new(),
             verified: false,
             left: false,
-            bad: false,
         };
         let mut marks = Marks::default();
         let mut forget = None;
@@ -220,6 +220,7 @@ impl Making<'_> {
                 generation.version = Some(declared.version.to_string());
                 generation.content = Some(declared.content);
                 generation.declared = Some(declared.declared);
+                generation.variables = Some(declared.variables.clone());
                 generation.backup = declared.backup.clone();
             }
             Toward::Earlier {
@@ -238,6 +239,7 @@ impl Making<'_> {
                 generation.version = target.version.clone();
                 generation.content = target.content;
                 generation.declared = target.declared;
+                generation.variables = target.variables.clone();
                 // Even where they weren't read, as with `rollback --force`.
                 generation.gates = target.gates.clone();
                 generation.backup = target.backup.clone();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::progress::Member;
@@ -10,9 +11,11 @@ use super::run::ContentSource;
 use crate::config::{App, ConfigErrors, Environment, Host, Secrets};
 use crate::content::{Manifest, ManifestEntry, PackWriter, SourceTree};
 use crate::helper::protocol::{AppAddress, SecretBytes, SurveyedApp};
-use crate::host::{Manager, Owner};
+use crate::host::{Manager, Owner, UNITS};
 use crate::model::names::Version;
-use crate::model::{AppName, Digest, HostFacts, HostName, Places, Resource};
+use crate::model::{
+    AppName, Digest, HostFacts, HostName, Places, Resource, ResourceKind, State, Value,
+};
 use crate::step::backup::desire::BACKUP;
 use crate::step::desired::{Desired, Release, Site, content_digest, desired};
 use crate::step::kind::Kind;
@@ -51,6 +54,8 @@ pub struct Declared {
     pub content: Digest,
     /// The digest of the app as declared: what a hold holds.
     pub declared: Digest,
+    /// The variables that it has on this host, as commands get them.
+    pub variables: BTreeMap<String, String>,
     /// What its backups cover.
     pub backup: Option<Resource>,
     /// Content that isn't in the source as it is.
@@ -187,6 +192,7 @@ impl Declaring<'_> {
         let manifests = BTreeMap::from([(release.tree.to_string(), desired.tree.clone())]);
         let incoming =
             size(&desired.tree) + desired.made.values().map(|it| it.len() as u64).sum::<u64>();
+        let units = units(&desired.state, &desired.made);
         Some(Declared {
             wanted: Wanted {
                 state: desired.state,
@@ -194,15 +200,26 @@ impl Declaring<'_> {
                 attendants: desired.attendants,
                 manifests,
                 incoming,
+                units,
                 for_good: false,
             },
             release,
             version: content.version.clone(),
             content: content_digest(&content.tree.manifest, app),
             declared: declared_digest(self.environment, app, content),
+            variables: self.variables(&member.host),
             backup,
             made: desired.made,
         })
+    }
+
+    /// The variables on a host: its own take the place of the environment's.
+    fn variables(&self, host: &HostName) -> BTreeMap<String, String> {
+        let own = self.environment.host(host).map(|host| &host.variables);
+        let all = self.environment.variables.iter();
+        all.chain(own.into_iter().flatten())
+            .map(|(name, value)| (name.to_string(), value.for_command()))
+            .collect()
     }
 
     /// Puts together what is desired of a member; none where the member isn't declared.
@@ -254,6 +271,22 @@ impl Declaring<'_> {
 /// A label of one app among those of its host.
 fn key(member: &Member, label: &str) -> String {
     format!("{} {label}", member.app)
+}
+
+/// What files of systemd's would hold, by their paths; without those that hold a secret, or no text.
+fn units(state: &State, made: &BTreeMap<Digest, Vec<u8>>) -> BTreeMap<String, String> {
+    let files = state.resources.iter().filter(|(id, file)| {
+        let secret = file.settings.get("secret").and_then(Value::as_bool);
+        id.kind == ResourceKind::FILE
+            && Path::new(&id.name).starts_with(UNITS)
+            && secret != Some(true)
+    });
+    let texts = files.filter_map(|(id, file)| {
+        let digest: Digest = file.text("content")?.parse().ok()?;
+        let text = String::from_utf8(made.get(&digest)?.clone()).ok()?;
+        Some((id.name.clone(), text))
+    });
+    texts.collect()
 }
 
 /// What stands for a host that hasn't been asked yet: enough for rendering.

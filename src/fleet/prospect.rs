@@ -8,11 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use super::ask::{AskError, Surveyed};
+use super::conduct::unpanicked;
 use super::progress::Member;
 use super::run::Fleet;
 use crate::content::{Manifest, PathChange};
 use crate::helper::protocol::{AppAddress, ObserveApp, RegistryEntry, SecretBytes, SurveyedApp};
-use crate::model::{Digest, Finding, Gates, HostName, Plan, Resource, ResourceId, State, Wave};
+use crate::model::{
+    Action, Digest, Finding, Gates, HostName, Plan, Resource, ResourceId, State, Step, StepKind,
+    Value, Wave,
+};
 use crate::plan::{Attendant, PlanError, PlanInput, plan, states};
 use crate::step::backup::desire as backup;
 use crate::step::kind::Kind;
@@ -62,9 +66,7 @@ pub async fn survey(
     let mut survey = Survey::default();
     let mut errors = Vec::new();
     for answer in asked {
-        let Ok((members, answer)) = answer.await else {
-            continue;
-        };
+        let (members, answer) = unpanicked(answer.await);
         match answer {
             Ok(Surveyed {
                 apps,
@@ -100,6 +102,8 @@ pub struct Wanted {
     pub manifests: BTreeMap<String, Manifest>,
     /// Bytes that it would bring at most.
     pub incoming: u64,
+    /// What wanted files of systemd's would hold, by their paths; without those that hold a secret.
+    pub units: BTreeMap<String, String>,
     /// Whether nothing that is retained stays: for a remove.
     pub for_good: bool,
 }
@@ -226,13 +230,25 @@ impl Prospect {
         // The way back is taken by all hosts at once.
         let waves = &BTreeMap::new();
         let attendants = &undo_attendants;
-        let back = plan(&PlanInput {
+        let mut back = plan(&PlanInput {
             from: &to,
             to: &states::before(&from, &to, kinds)?,
             kinds,
             attendants,
             waves,
         })?;
+        for step in &mut back.steps {
+            // What is only noted there is only noted on the way back.
+            let noted = |it: &Step| it.resource == step.resource && it.action == Action::Note;
+            if forward.steps.iter().any(noted) {
+                step.action = Action::Note;
+            }
+        }
+        for (member, seen) in &observed {
+            if starts(&forward, member) {
+                findings.extend(seen.starting.iter().cloned());
+            }
+        }
         let findings = findings.into_iter().collect();
         Ok(Self {
             members,
@@ -242,6 +258,22 @@ impl Prospect {
             changes,
         })
     }
+}
+
+/// Whether a plan starts a service of a member's own.
+fn starts(plan: &Plan, member: &Member) -> bool {
+    plan.on(&member.host)
+        .of(&member.app)
+        .steps
+        .iter()
+        .any(|step| {
+            let to = step.to.as_ref();
+            let external = to.and_then(|to| to.settings.get("external"));
+            let external = external.and_then(Value::as_bool) == Some(true);
+            step.kind == StepKind::RESTART
+                && matches!(step.action, Action::Start | Action::Restart)
+                && !external
+        })
 }
 
 /// The generation that stands, as far as plans need it.
@@ -329,6 +361,8 @@ async fn observe(
                 manifests: wanted.manifests.clone(),
                 findings: look.findings,
                 incoming: wanted.incoming,
+                units: wanted.units.clone(),
+                gates: wanted.gates.clone(),
             });
         }
         let connection = connection.clone();
@@ -339,9 +373,7 @@ async fn observe(
     let mut observed = BTreeMap::new();
     let mut errors = Vec::new();
     for answer in asked {
-        let Ok((members, answer)) = answer.await else {
-            continue;
-        };
+        let (members, answer) = unpanicked(answer.await);
         match answer {
             Ok(apps) => observed.extend(members.into_iter().zip(apps)),
             Err(error) => errors.push(error),

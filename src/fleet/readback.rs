@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::ending::MemberEnd;
 use super::progress::Member;
 use crate::helper::protocol::{AppAddress, ObserveApp, SurveyedApp};
-use crate::model::{Generation, HostName, HostOutcome, ResourceKind, State};
+use crate::model::{Gates, Generation, HostName, HostOutcome, ResourceKind, State};
 
 /// What was read of one app at the end.
 struct Read {
@@ -129,6 +129,8 @@ async fn read_host(connection: &Connection, apps: Vec<AppAddress>) -> BTreeMap<M
         manifests: BTreeMap::new(),
         findings: false,
         incoming: 0,
+        units: BTreeMap::new(),
+        gates: Gates::default(),
     });
     let observed = connection.observe(observe.collect()).await;
     let mut states = observed.into_iter().flatten().map(|app| app.actual);

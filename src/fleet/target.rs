@@ -40,8 +40,6 @@ pub struct Milestone {
     pub verified: bool,
     /// Whether a rollback has left it.
     pub left: bool,
-    /// Whether a person said that it is bad.
-    pub bad: bool,
     /// Whether it stands on some host.
     pub current: bool,
     /// The hosts that show it.
@@ -59,7 +57,7 @@ pub enum TargetError {
     },
     /// No ancestor will do.
     #[error(
-        "{app} has no earlier generation that is verified and was neither left nor marked as bad; `--to` goes to any"
+        "{app} has no earlier generation that is verified and was not left; `--to` goes to any"
     )]
     NoneEarlier {
         /// The app.
@@ -136,7 +134,6 @@ impl<'a> Past<'a> {
                 milestone.parent = milestone.parent.max(generation.parent);
                 milestone.verified &= generation.verified;
                 milestone.left |= generation.left;
-                milestone.bad |= generation.bad;
                 milestone.current |= standing == Some(generation.number);
                 milestone.hosts.push(host.clone());
             }
@@ -144,7 +141,7 @@ impl<'a> Past<'a> {
         milestones.into_values().collect()
     }
 
-    /// The nearest ancestor of what stands that is verified, not left and not bad.
+    /// The nearest ancestor of what stands that is verified and not left.
     ///
     /// # Errors
     /// When there is none.
@@ -160,7 +157,7 @@ impl<'a> Past<'a> {
             .filter(|parent| *parent < at.number)
             .and_then(find)
         {
-            if parent.verified && !parent.left && !parent.bad {
+            if parent.verified && !parent.left {
                 return Ok(parent.number);
             }
             at = parent;
@@ -308,7 +305,6 @@ fn milestone(generation: &Generation) -> Milestone {
         at: generation.at.clone(),
         verified: generation.verified,
         left: generation.left,
-        bad: generation.bad,
         current: false,
         hosts: Vec::new(),
     }
@@ -415,11 +411,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unverified_left_or_bad_is_passed_over() {
-        let mut generations = line(1..=5);
-        generations[3].verified = false;
-        generations[2].left = true;
-        generations[1].bad = true;
+    fn what_is_unverified_or_left_is_passed_over() {
+        let mut generations = line(1..=4);
+        generations[2].verified = false;
+        generations[1].left = true;
         let ledgers = [("a", ledger(generations))];
         assert_eq!(past(&ledgers).default_target(), Ok(1));
     }

@@ -389,6 +389,7 @@ impl FakeHost {
             Request::Observe { apps } => done(Reply::Observed(
                 apps.iter()
                     .map(|_| crate::helper::protocol::ObservedApp {
+                        starting: Vec::new(),
                         actual: State::default(),
                         changes: Vec::new(),
                         findings: Vec::new(),

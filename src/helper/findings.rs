@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::app::App;
+use super::ports::{Ports, Taken};
 use super::protocol::ObserveApp;
 use super::registry::{Claims, ELSEWHERE};
 use crate::apply::site::kind_of;
 use crate::apply::step::is_same;
-use crate::host::{Entry, EntryType, HostError, ReadHost};
+use crate::host::{Entry, EntryType, HostError, ReadHost, UNITS, Unit, UnitRemark};
 use crate::model::{
-    Finding, FindingClass, HostFacts, Resource, ResourceId, ResourceKind, State, Value,
+    Finding, FindingClass, Gates, HostFacts, Ledger, Resource, ResourceId, ResourceKind, State,
+    Value,
 };
 use crate::step::kind::Kind;
+use crate::step::restart::unit_of;
 
 /// What findings are made of.
 pub(super) struct Seen<'a> {
@@ -23,12 +26,19 @@ pub(super) struct Seen<'a> {
     pub asked: &'a ObserveApp,
     /// What rosey has applied of this app.
     pub applied: Option<&'a State>,
+    /// Its past.
+    pub ledger: Option<&'a Ledger>,
     /// How everything is.
     pub actual: &'a State,
     /// What couldn't be read.
     pub unread: &'a BTreeSet<ResourceId>,
     /// What all apps of the host own.
     pub claims: &'a [Claims],
+}
+
+/// What would make only an apply fail that starts a service of the app.
+pub(super) fn find_starting(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
+    seen.ports()
 }
 
 /// Everything that would make an apply fail here.
@@ -42,6 +52,7 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
     findings.extend(seen.state()?);
     findings.extend(seen.space()?);
     findings.extend(seen.owner()?);
+    findings.extend(seen.units()?);
     for (id, wanted) in &seen.asked.wanted.resources {
         if seen.unread.contains(id) {
             continue;
@@ -50,7 +61,6 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
         findings.extend(seen.expected(id, wanted, found)?);
         findings.extend(seen.owned(id));
         findings.extend(seen.foreign(id, wanted, found)?);
-        findings.extend(seen.ports(wanted, found));
         findings.extend(seen.stale(id, wanted, found));
         findings.extend(seen.venv(id, wanted, found)?);
     }
@@ -345,24 +355,94 @@ impl Seen<'_> {
         })
     }
 
-    /// Ports that a service wants which doesn't run yet, and that somebody listens on.
-    fn ports(&self, wanted: &Resource, found: Option<&Resource>) -> Vec<Finding> {
-        let Some(Value::List(ports)) = wanted.settings.get("ports") else {
-            return Vec::new();
+    /// What systemd says of units as they will be, of those that change.
+    fn units(&self) -> Result<Vec<Finding>, HostError> {
+        let content = |state: &State, path: &str| {
+            let mut files = state.resources.iter();
+            let file = files.find(|(id, _)| id.kind == ResourceKind::FILE && id.name == path);
+            file.and_then(|(_, file)| file.text("content").map(str::to_owned))
         };
-        if found.is_some_and(|found| found.is("active")) {
-            return Vec::new();
-        }
-        let listening = listening(self.host);
-        let wanted = ports.iter().filter_map(Value::as_int);
-        wanted
-            .filter(|port| listening.contains(port))
-            .map(|port| {
-                let message = format!("something else listens on port {port}");
-                self.blocking(message, format!("sudo ss -ltnp 'sport = :{port}'"))
-            })
-            .collect()
+        let changes = |path: &str| content(&self.asked.wanted, path) != content(self.actual, path);
+        let changing = self.asked.units.iter().filter_map(|(path, text)| {
+            let name = Path::new(path).strip_prefix(UNITS).ok()?.to_str()?;
+            changes(path).then(|| (name.to_owned(), text.clone()))
+        });
+        let remarks = self.host.verify_units(&changing.collect())?;
+        Ok(remarks.into_iter().map(|it| self.of_unit(&it)).collect())
     }
+
+    fn of_unit(&self, remark: &UnitRemark) -> Finding {
+        let UnitRemark {
+            unit,
+            refused,
+            words,
+        } = remark;
+        let remedy = "man systemd.unit   # then change the unit where it is declared".to_owned();
+        if *refused {
+            return self.blocking(
+                format!("systemd can't load {unit} as it will be: {words}"),
+                remedy,
+            );
+        }
+        Finding {
+            class: FindingClass::Note,
+            ..self.blocking(
+                format!("systemd says of {unit} as it will be: {words}"),
+                remedy,
+            )
+        }
+    }
+
+    /// Ports on which a service of the app is to listen, and that somebody else has.
+    fn ports(&self) -> Result<Vec<Finding>, HostError> {
+        let services = |external: bool| {
+            let known = self.wanted_and_past();
+            let services = known.filter(move |(id, it)| {
+                id.kind == ResourceKind::SERVICE && is_external(it) == external
+            });
+            let units: BTreeSet<Unit> = services.map(|(id, it)| unit_of(id, it)).collect();
+            units.into_iter().collect::<Vec<_>>()
+        };
+        let actual = &mut self.actual.resources.iter();
+        let runs = actual.any(|(id, it)| {
+            id.kind == ResourceKind::SERVICE && !is_external(it) && it.is("active")
+        });
+        let root = &self.app.places.root;
+        let ports = Ports {
+            host: self.host,
+            gates: &self.asked.gates,
+            standing: self.ledger.and_then(standing_gates),
+            own: &services(false),
+            external: &services(true),
+            runs,
+            environment: &self.asked.app.environment,
+            others: self.claims.iter().filter(|it| it.root != *root).collect(),
+        };
+        let finding = |taken: Taken| Finding {
+            class: taken.class,
+            ..self.blocking(taken.message, taken.remedy)
+        };
+        Ok(ports.taken()?.into_iter().map(finding).collect())
+    }
+
+    /// Everything that is or was the app's.
+    fn wanted_and_past(&self) -> impl Iterator<Item = (&ResourceId, &Resource)> {
+        let generations = self.ledger.into_iter().flat_map(|it| &it.generations);
+        let past = generations.flat_map(|generation| &generation.state.resources);
+        past.chain(&self.asked.wanted.resources)
+    }
+}
+
+/// The gates of the generation that stands; none where nothing of rosey's does.
+fn standing_gates(ledger: &Ledger) -> Option<&Gates> {
+    let current = ledger.current();
+    let current = current.filter(|generation| generation.release.is_some())?;
+    Some(&current.gates)
+}
+
+fn is_external(resource: &Resource) -> bool {
+    let external = resource.settings.get("external");
+    external.and_then(Value::as_bool) == Some(true)
 }
 
 fn may_write(facts: &HostFacts, entry: &Entry) -> bool {
@@ -373,21 +453,4 @@ fn may_write(facts: &HostFacts, entry: &Entry) -> bool {
         0o022
     };
     facts.root || entry.mode & bits != 0
-}
-
-/// TCP ports that somebody listens on (proc(5), /proc/net/tcp: the state 0A is LISTEN).
-fn listening(host: &dyn ReadHost) -> BTreeSet<i64> {
-    let mut ports = BTreeSet::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = host.read(Path::new(table)).unwrap_or_default();
-        for line in String::from_utf8_lossy(&text).lines().skip(1) {
-            let mut fields = line.split_whitespace();
-            let (address, state) = (fields.nth(1), fields.nth(1));
-            let port = address.and_then(|address| address.rsplit_once(':'));
-            if let (Some((_, port)), Some("0A")) = (port, state) {
-                ports.extend(i64::from_str_radix(port, 16));
-            }
-        }
-    }
-    ports
 }

@@ -119,6 +119,7 @@ pub fn begin(told: &Told) -> Ledger {
         version: None,
         content: None,
         declared: None,
+        variables: None,
         state: opened.before.clone(),
         gates: crate::model::Gates::default(),
         backup: None,
@@ -126,7 +127,6 @@ pub fn begin(told: &Told) -> Ledger {
         at: opened.at.clone(),
         verified: false,
         left: false,
-        bad: false,
     });
     ledger
 }
@@ -233,11 +233,13 @@ pub fn mark(ledger: &mut Ledger, marks: &Marks) {
             gates,
             backup,
             declared,
-            ..
+            variables,
+            run: _,
         } = restated.as_ref();
         current.gates.clone_from(gates);
         current.backup.clone_from(backup);
         current.declared = *declared;
+        current.variables.clone_from(variables);
     }
 }
 

@@ -25,6 +25,7 @@ mod observe;
 mod out;
 mod owner;
 pub mod protocol;
+mod ports;
 mod prune;
 mod recover;
 mod recovery;

@@ -59,22 +59,27 @@ impl Session<'_> {
             }
             Ok(())
         })?;
+        let mut starting = Vec::new();
         if asked.findings {
-            found.extend(findings::find(&Seen {
+            let seen = Seen {
                 host: self.host.as_read(),
                 kinds: self.options.kinds,
                 app: &app,
                 asked,
                 applied,
+                ledger: ledger.as_ref(),
                 actual: &actual,
                 unread: &unread,
                 claims: &self.registry.claims(self.host.as_read())?,
-            })?);
+            };
+            found.extend(findings::find(&seen)?);
+            starting = findings::find_starting(&seen)?;
         }
         Ok(ObservedApp {
             actual,
             changes,
             findings: found,
+            starting,
         })
     }
 }

@@ -309,6 +309,10 @@ pub struct ObserveApp {
     pub findings: bool,
     /// Bytes that an apply would bring, for the finding about space.
     pub incoming: u64,
+    /// What wanted files below `/etc/systemd/system` would hold, by their paths; never a secret.
+    pub units: BTreeMap<String, String>,
+    /// The gates of what is wanted, for the finding about ports.
+    pub gates: Gates,
 }
 
 /// Opens a run for an app on this host.
@@ -466,6 +470,8 @@ pub struct ObservedApp {
     pub changes: Vec<(ResourceId, Vec<PathChange>)>,
     /// What would make an apply fail, or is worth knowing.
     pub findings: Vec<Finding>,
+    /// The same, only for a plan that starts a service of the app.
+    pub starting: Vec<Finding>,
 }
 
 /// Who holds a lock.

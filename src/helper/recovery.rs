@@ -12,12 +12,10 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::serve::digest_of;
+use crate::host::UNITS;
 
 /// The unit that runs at boot.
 const UNIT: &str = "rosey-recover.service";
-
-/// Where the host's own units are.
-const UNITS: &str = "/etc/systemd/system";
 
 /// The target that wants it.
 const WANTS: &str = "multi-user.target.wants";

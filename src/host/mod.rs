@@ -7,11 +7,13 @@
 //! Nothing here knows of resources, steps or plans. Every path is absolute, and no component but
 //! the last may be a symbolic link: an app's user must not lead a root helper elsewhere.
 
+mod cgroup;
 mod clock;
 pub mod database;
 mod ending;
 mod error;
 mod identity;
+pub mod listening;
 mod local;
 pub mod memory;
 mod orphans;
@@ -25,11 +27,12 @@ mod systemd;
 mod transient;
 
 pub use database::Databases;
-pub use local::LocalHost;
+pub use listening::{Listener, LiveProcess};
+pub use local::{LocalHost, server_of};
 pub use memory::MemoryHost;
 pub use port::{
     Account, Activity, Command, CommandOutput, Entry, EntryType, HostError, HostErrorKind, Manager,
-    Owner, ReadHost, ServiceAct, ServiceStatus, Space, Unit, WriteHost,
+    Owner, ReadHost, ServiceAct, ServiceStatus, Space, UNITS, Unit, UnitRemark, WriteHost,
 };
 pub use probe::{HttpAnswer, HttpRequest, Probe, ProbeError};
 pub use transient::{Transient, start_transient};

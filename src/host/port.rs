@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::model::{HostFacts, Moment};
 
 use super::database::Databases;
+use super::listening::Listener;
 use super::probe::Probe;
 
 /// What kind of entry a path is.
@@ -88,6 +89,9 @@ pub struct Space {
     pub inodes: u64,
 }
 
+/// Where systemd looks for units that a host's own administrator makes.
+pub const UNITS: &str = "/etc/systemd/system";
+
 /// Who runs a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -145,6 +149,17 @@ pub struct ServiceStatus {
     /// How many automatic restarts there were.
     pub restarts: u32,
     /// The manager's words: `active (running)`, `failed (exit-code)`.
+    pub words: String,
+}
+
+/// What systemd says of a unit that isn't there yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitRemark {
+    /// The unit: `rosey-bot.service`.
+    pub unit: String,
+    /// Whether it can't be loaded so; otherwise something in it is ignored.
+    pub refused: bool,
+    /// What is wrong, in systemd's words.
     pub words: String,
 }
 
@@ -296,11 +311,30 @@ pub trait ReadHost: Send + Sync {
     /// out where the manager knows when they were written.
     fn service_log(&self, unit: &Unit, lines: usize, since: Option<&Moment>) -> Vec<String>;
 
+    /// What systemd would say of units, if these files were below `/etc/systemd/system`: their paths from there, with
+    /// what they hold. Nothing where it can't be asked.
+    ///
+    /// # Errors
+    /// When asking fails in the middle.
+    fn verify_units(&self, files: &BTreeMap<String, String>) -> Result<Vec<UnitRemark>, HostError>;
+
     /// Live processes that refer to something at or below a path (cwd, exe, root, maps).
     ///
     /// # Errors
     /// When they can't be listed.
     fn processes_in(&self, path: &Path) -> Result<Vec<u32>, HostError>;
+
+    /// The sockets that somebody listens on at a TCP port.
+    ///
+    /// # Errors
+    /// When the kernel's tables can't be read. Whose a socket is may be unknown, and is no error.
+    fn listeners(&self, port: u16) -> Result<Vec<Listener>, HostError>;
+
+    /// Whether a process is one of a service's.
+    ///
+    /// # Errors
+    /// When that can't be known.
+    fn is_of_service(&self, process: u32, unit: &Unit) -> Result<bool, HostError>;
 
     /// Room on the file system of a path; of what isn't there yet, of the nearest directory above it.
     ///

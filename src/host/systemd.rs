@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat, syncfs};
 use crate::model::Moment;
 
 use super::clock::boot;
-use super::port::{Activity, HostErrorKind, ServiceAct, ServiceStatus};
+use super::port::{Activity, HostErrorKind, ServiceAct, ServiceStatus, UNITS};
 use super::program::{Said, ask};
 
 /// How long a question may take: PID 1 can be busy with a daemon-reload.
@@ -21,8 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PROPERTIES: &str = "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,\
 ExecMainStartTimestampMonotonic,ActiveEnterTimestampMonotonic,FragmentPath,NRestarts,Result,\
 ExecMainStatus";
-/// Where `systemctl enable` makes its links.
-const UNITS: &str = "/etc/systemd/system";
 
 /// What systemd says of a unit. An unknown one is no error.
 pub(super) fn status(unit: &str) -> Result<ServiceStatus, HostErrorKind> {
@@ -214,6 +212,8 @@ fn sync_links() -> Result<(), HostErrorKind> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(syncfs(openat(CWD, UNITS, flags, Mode::empty())?)?)
 }
+
+pub(super) mod verify;
 
 #[cfg(test)]
 mod tests;

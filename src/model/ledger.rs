@@ -28,6 +28,9 @@ pub struct Generation {
     pub content: Option<Digest>,
     /// The digest of the app as declared: what a hold holds.
     pub declared: Option<Digest>,
+    /// The variables that it was declared with here, as commands get them; none where that wasn't recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables: Option<BTreeMap<String, String>>,
     /// The app's whole state on this host.
     pub state: State,
     /// Its gates, rendered for this host.
@@ -44,9 +47,6 @@ pub struct Generation {
     /// Whether a rollback has left it.
     #[serde(default)]
     pub left: bool,
-    /// Whether a person said that it is bad.
-    #[serde(default)]
-    pub bad: bool,
 }
 
 /// An app as declared that may not be applied again, because of a verdict or a rollback.
@@ -117,6 +117,9 @@ pub struct Restated {
     pub backup: Option<Resource>,
     /// The digest of the app as declared: what a hold holds.
     pub declared: Option<Digest>,
+    /// Its variables, as commands get them.
+    #[serde(default)]
+    pub variables: Option<BTreeMap<String, String>>,
 }
 
 /// Everything that rosey knows of an app on a host; it lies on that host.
@@ -241,5 +244,15 @@ mod tests {
         freeze.until = None;
         ledger.freeze = Some(freeze.clone());
         assert_eq!(ledger.frozen(i64::MAX), Some(&freeze));
+    }
+
+    #[test]
+    fn a_generation_of_an_earlier_rosey_is_read() {
+        // It knew no variables, and had a flag that nothing ever set.
+        let text = r#"{"run":"r","number":1,"parent":0,"release":"1-a","version":"1","content":null,
+            "declared":null,"state":[],"gates":{"within":0,"stable":0,"gates":[]},
+            "author":{"user":"ann","machine":"m"},"at":"2026-11-20T10:00:00Z","verified":true,"left":false,"bad":false}"#;
+        let generation: Generation = serde_json::from_str(text).unwrap();
+        assert_eq!((generation.verified, generation.variables), (true, None));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Action, AppName, ResourceKind, Wave};
+use crate::model::{Action, AppName, Label, Resource, ResourceId, ResourceKind, Wave};
 use crate::step::kind::Change;
 
 use super::{Edges, Node, PlanInput};
@@ -66,7 +66,7 @@ fn ancestors(index: usize, before: &[Vec<usize>]) -> Vec<usize> {
 }
 
 /// Chooses the host for each change that is made once a run; the others note that it was made, and
-/// wait for it.
+/// wait for it. Where a host of the app has it from an earlier run, all others only note it.
 pub(super) fn elect(steps: &mut [Node<'_>], edges: &mut Edges, input: &PlanInput<'_>) {
     let mut groups: BTreeMap<(AppName, ResourceKind, String), Vec<usize>> = BTreeMap::new();
     for (index, node) in steps.iter().enumerate() {
@@ -83,6 +83,17 @@ pub(super) fn elect(steps: &mut [Node<'_>], edges: &mut Edges, input: &PlanInput
         }
     }
     for group in groups.values() {
+        if group
+            .iter()
+            .all(|index| is_made_elsewhere(&steps[*index], input))
+        {
+            for index in group {
+                steps[*index].step.action = Action::Note;
+                // Nothing is made but the note.
+                steps[*index].step.label = Label::Reversible;
+            }
+            continue;
+        }
         let wave = |host| input.waves.get(host).copied().unwrap_or(Wave(1));
         let first = group.iter().copied().min_by_key(|index| {
             let host = &steps[*index].step.resource.host;
@@ -94,4 +105,28 @@ pub(super) fn elect(steps: &mut [Node<'_>], edges: &mut Edges, input: &PlanInput
             edges.insert((first, other));
         }
     }
+}
+
+/// Whether another host has what a step makes, and keeps it. What is undone is undone where it was made.
+fn is_made_elsewhere(node: &Node<'_>, input: &PlanInput<'_>) -> bool {
+    let Some(kind) = node.kind.filter(|_| node.step.action != Action::Undo) else {
+        return false;
+    };
+    let id = &node.step.resource;
+    let has_it = |host: &ResourceId, found: &Resource| {
+        let same = |to: Option<&Resource>| {
+            let change = Change {
+                id: host,
+                from: Some(found),
+                to,
+            };
+            to.is_some() && kind.compare(change).is_empty()
+        };
+        same(node.step.to.as_ref()) && same(input.to.get(host))
+    };
+    let mut others = input.from.resources.iter().filter(|(other, _)| {
+        other.host != id.host
+            && (&other.app, &other.kind, &other.name) == (&id.app, &id.kind, &id.name)
+    });
+    others.any(|(other, found)| has_it(other, found))
 }

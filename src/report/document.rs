@@ -23,6 +23,7 @@ pub fn plan_document(view: &PlanView<'_>) -> Value {
         "version": version,
         "versions": view.versions,
         "changes": !view.plan.is_empty(),
+        "variables": view.variables,
         "steps": plan_steps(view.plan),
         "undo": plan_steps(view.undo),
         "findings": view.findings,

@@ -10,9 +10,11 @@ mod plan;
 pub mod progress;
 pub mod table;
 mod text;
+mod variables;
 
 pub use document::{event_line, outcome_json, plan_document};
 pub use event::message;
 pub use outcome::summary;
 pub use plan::{PlanView, plan_text};
 pub use text::{bytes, count, duration, steps};
+pub use variables::VariableChange;

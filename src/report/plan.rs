@@ -1,14 +1,16 @@
 //! A plan in words: what will happen, in what order, why, and how each step is undone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::content::PathChange;
 use crate::model::{
-    Action, Finding, FindingClass, HostName, Label, Plan, Reason, ResourceId, Step, StepKind, Wave,
+    Action, Finding, FindingClass, HostName, Label, Plan, Reason, ResourceId, ResourceKind, Step,
+    StepKind, Wave,
 };
 
 use super::text::{count, duration, steps, thing, thing_of};
+use super::variables::{VariableChange, variables_text};
 
 /// A plan with all that is shown beside it.
 pub struct PlanView<'a> {
@@ -24,6 +26,8 @@ pub struct PlanView<'a> {
     pub findings: &'a [Finding],
     /// Files inside resources that differ; of a new release, from the one that stands.
     pub changes: &'a BTreeMap<ResourceId, Vec<PathChange>>,
+    /// Variables that are declared otherwise than for what stands.
+    pub variables: &'a [VariableChange],
     /// How long the last restart of each service took, in milliseconds, where it is known.
     pub restarts: &'a BTreeMap<ResourceId, u64>,
     /// Whether the way back is shown step by step.
@@ -44,6 +48,7 @@ pub fn plan_text(view: &PlanView<'_>) -> String {
         let _ = writeln!(text, "{}: nothing to do", view.environment);
     } else {
         let _ = writeln!(text, "{}", headline(view));
+        text += &variables_text(view.variables, hosts(view.plan).len());
         body(&mut text, view.plan, view.changes);
         away(&mut text, view);
     }
@@ -61,9 +66,6 @@ pub fn plan_text(view: &PlanView<'_>) -> String {
 
 fn headline(view: &PlanView<'_>) -> String {
     let plan = view.plan;
-    let mut hosts: Vec<_> = plan.steps.iter().map(|step| &step.resource.host).collect();
-    hosts.sort();
-    hosts.dedup();
     let versions: Vec<_> = view
         .versions
         .iter()
@@ -88,7 +90,10 @@ fn headline(view: &PlanView<'_>) -> String {
             )
         }
     };
-    let (steps, hosts) = (steps(plan.steps.len()), count(hosts.len() as u64, "host"));
+    let (steps, hosts) = (
+        steps(plan.steps.len()),
+        count(hosts(plan).len() as u64, "host"),
+    );
     // A remove and a heal go to no version.
     let versions = match versions.join(", ") {
         none if none.is_empty() => none,
@@ -98,6 +103,10 @@ fn headline(view: &PlanView<'_>) -> String {
         "{}{versions}: {steps} on {hosts}, {labels}",
         view.environment
     )
+}
+
+fn hosts(plan: &Plan) -> BTreeSet<&HostName> {
+    plan.steps.iter().map(|step| &step.resource.host).collect()
 }
 
 fn body(text: &mut String, plan: &Plan, changes: &BTreeMap<ResourceId, Vec<PathChange>>) {
@@ -132,6 +141,7 @@ fn body(text: &mut String, plan: &Plan, changes: &BTreeMap<ResourceId, Vec<PathC
                 line(
                     text,
                     step,
+                    plan,
                     changes.get(&step.resource).map_or(&[], Vec::as_slice),
                 );
             }
@@ -139,7 +149,7 @@ fn body(text: &mut String, plan: &Plan, changes: &BTreeMap<ResourceId, Vec<PathC
     }
 }
 
-fn line(text: &mut String, step: &Step, paths: &[PathChange]) {
+fn line(text: &mut String, step: &Step, plan: &Plan, paths: &[PathChange]) {
     let label = match step.label {
         Label::Reversible => "",
         Label::Compensable => "  (compensable)",
@@ -147,6 +157,15 @@ fn line(text: &mut String, step: &Step, paths: &[PathChange]) {
     };
     let what = thing(&step.resource.kind, &step.resource.name);
     let _ = writeln!(text, "    {:<8} {what}{label}", step.action.as_str());
+    if let Some(first) = same_content(step) {
+        let _ = writeln!(
+            text,
+            "             the content of {first}, with other rendered bytes"
+        );
+    }
+    if step.action == Action::Note {
+        let _ = writeln!(text, "             {}", note_text(step, plan));
+    }
     // What a kind reads beside what is declared (the owner of a link) has no old value on the way to
     // what was read: that is no reason by itself.
     let is_read = |reason: &Reason| reason.old.is_none() && reason.because.is_none();
@@ -221,6 +240,31 @@ pub(super) fn path_text(path: &PathChange) -> String {
         let _ = write!(text, ", by {owner} at {at}");
     }
     text
+}
+
+/// The name of the release whose content a new one has too: `1.4.2-3fa9c1d2e0b7` of `1.4.2-3fa9c1d2e0b7-2`.
+fn same_content(step: &Step) -> Option<&str> {
+    let made = step.resource.kind == ResourceKind::RELEASE && step.from.is_none();
+    let name = step.resource.name.rsplit('/').next().filter(|_| made)?;
+    let (first, number) = name.rsplit_once('-')?;
+    let (_, digest) = first.rsplit_once('-')?;
+    let is_digest = digest.len() == 12 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_number = number.len() < 12 && number.parse::<u32>().is_ok();
+    (is_digest && is_number).then_some(first)
+}
+
+/// Who does what is only noted here.
+fn note_text(step: &Step, plan: &Plan) -> String {
+    let id = &step.resource;
+    let doer = plan.steps.iter().find(|other| {
+        let other_id = &other.resource;
+        other.action != Action::Note
+            && (&other_id.app, &other_id.kind, &other_id.name) == (&id.app, &id.kind, &id.name)
+    });
+    match doer {
+        Some(doer) => format!("not run here, but once for all on {}", doer.resource.host),
+        None => "not run here: it was run once for all on another host".to_owned(),
+    }
 }
 
 /// How a path of a new release is against the one that stands.

@@ -52,6 +52,7 @@ fn generation(number: u64, name: Option<&str>, state: State) -> Generation {
         version: None,
         content: None,
         declared: None,
+        variables: None,
         state,
         gates: Gates::default(),
         backup: None,
@@ -59,7 +60,6 @@ fn generation(number: u64, name: Option<&str>, state: State) -> Generation {
         at: String::new(),
         verified: true,
         left: false,
-        bad: false,
     }
 }
 

@@ -6,8 +6,9 @@ use super::toy::{Run, bell, difference, host_with, id, journal_path, note, owner
 use crate::apply::{Batch, Cancel, Done, Journal, TakeError, Way, take_all};
 use crate::host::memory::Fault;
 use crate::host::{HostErrorKind, WriteHost};
-use crate::model::EventKind;
+use crate::model::{Action, EventKind, Resource, ResourceId, ResourceKind, State};
 use crate::step::kind::StepError;
+use crate::step::registry::registry;
 
 #[test]
 fn taking_a_plan_twice_is_taking_it_once() {
@@ -143,4 +144,59 @@ fn a_step_that_panics_fails_and_holds_nobody_up() {
         "a fault in rosey: on purpose"
     );
     assert!(!outcome.done.contains_key(&plan.steps[2].id));
+}
+
+#[test]
+fn a_reload_that_failed_was_none() {
+    let id = |kind, name: &str| ResourceId {
+        kind,
+        name: name.to_owned(),
+        ..super::toy::id("note", "")
+    };
+    let file = id(ResourceKind::FILE, "/etc/nginx/bot.conf");
+    let nginx = id(ResourceKind::SERVICE, "nginx.service");
+    let renewed = Resource::new()
+        .with("enabled", true)
+        .with("active", true)
+        .with("fresh", true)
+        .setting("external", true)
+        .setting("restart", "reload")
+        .setting("uses", vec![file.name.as_str()]);
+    let stale = renewed.clone().with("fresh", false);
+    for (reloads, definition) in [
+        (
+            true,
+            "[Service]\nExecStart=/bin/nginx\nExecReload=/bin/true\n[Install]\n",
+        ),
+        (false, "[Service]\nExecStart=/bin/nginx\n[Install]\n"),
+    ] {
+        let host = host_with(&State::default());
+        host.put_file("/usr/lib/systemd/system/nginx.service", definition);
+        let wants = "/etc/systemd/system/multi-user.target.wants/nginx.service";
+        host.put_link(wants, "/usr/lib/systemd/system/nginx.service");
+        host.reboot();
+        let mut run = Run::new();
+        run.kinds = registry();
+        run.changes.insert(file.clone(), host.as_read().moment());
+        let before = state([
+            (file.clone(), Resource::new().with("content", "new")),
+            (nginx.clone(), stale.clone()),
+        ]);
+        let mut plan = difference(&State::default(), &state([note("a", "1")]));
+        let step = &mut plan.steps[0];
+        step.resource = nginx.clone();
+        step.action = Action::Reload;
+        step.from = Some(stale.clone());
+        step.to = Some(renewed.clone());
+        let opened = run.opened(plan.clone(), before);
+        let journal = Journal::create(&host, &journal_path(), opened, &owner()).unwrap();
+        let outcome = run.take(&host, &journal, &plan, |_| true, 1);
+        assert_eq!(outcome.failed.is_empty(), reloads, "{:?}", outcome.failed);
+        let known = journal.told().known();
+        let found = run.site(&host, |site| {
+            site.observe(&journal, &known, &nginx, Some(&renewed))
+        });
+        let found = found.unwrap().resource.unwrap();
+        assert_eq!(found.is("fresh"), reloads);
+    }
 }

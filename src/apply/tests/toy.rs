@@ -280,6 +280,7 @@ pub fn difference(from: &State, to: &State) -> Plan {
 
 /// A run of the toy app.
 pub struct Run {
+    pub kinds: &'static [&'static dyn Kind],
     pub places: Places,
     pub run: RunId,
     pub changes: BTreeMap<ResourceId, Moment>,
@@ -288,6 +289,7 @@ pub struct Run {
 impl Run {
     pub fn new() -> Self {
         Self {
+            kinds: &KINDS,
             places: Places {
                 root: ROOT.into(),
                 state: STATE.into(),
@@ -300,7 +302,7 @@ impl Run {
     pub fn site<T>(&self, host: &MemoryHost, act: impl FnOnce(&Site<'_>) -> T) -> T {
         act(&Site {
             host,
-            kinds: &KINDS,
+            kinds: self.kinds,
             places: &self.places,
             run: &self.run,
             owner: &owner(),

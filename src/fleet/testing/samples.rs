@@ -74,6 +74,7 @@ pub(crate) fn generation(number: u64, parent: Option<u64>) -> Generation {
         version: Some(format!("1.{number}")),
         content: Some(Digest::of(&number.to_le_bytes())),
         declared: Some(Digest::of(&number.to_be_bytes())),
+        variables: None,
         state: State::default(),
         gates: Gates::default(),
         backup: None,
@@ -81,7 +82,6 @@ pub(crate) fn generation(number: u64, parent: Option<u64>) -> Generation {
         at: format!("2026-11-{:02}T12:00:00Z", number.clamp(1, 28)),
         verified: true,
         left: false,
-        bad: false,
     }
 }
 

@@ -263,6 +263,8 @@ impl Client {
                 manifests: BTreeMap::new(),
                 findings: true,
                 incoming: 0,
+                units: BTreeMap::new(),
+                gates: Gates::default(),
             }],
         };
         match self.ask(request) {
@@ -377,6 +379,7 @@ pub fn generation(run: &str, number: u64, state: &State) -> Generation {
         version: Some(format!("1.{number}")),
         content: None,
         declared: None,
+        variables: None,
         state: state.clone(),
         gates: Gates::default(),
         backup: None,
@@ -384,7 +387,6 @@ pub fn generation(run: &str, number: u64, state: &State) -> Generation {
         at: "2026-01-01T00:00:00Z".to_owned(),
         verified: true,
         left: false,
-        bad: false,
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::client::{Client, Place, begin, collect};
 use crate::content::{EntryPath, Manifest, ManifestEntry, PackWriter};
 use crate::helper::protocol::{Message, ObserveApp, Reply, Request};
-use crate::model::{AppName, Digest, Plan, Resource, ResourceKind, RunId, State};
+use crate::model::{AppName, Digest, Gates, Plan, Resource, ResourceKind, RunId, State};
 use crate::plan::{PlanInput, plan};
 use crate::step::registry::registry;
 
@@ -75,6 +75,8 @@ fn difference(client: &mut Client, place: &Place, wanted: &Wanted) -> Plan {
             )]),
             findings: true,
             incoming: 100,
+            units: BTreeMap::new(),
+            gates: Gates::default(),
         }],
     });
     let actual = match observed {

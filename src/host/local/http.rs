@@ -67,6 +67,14 @@ fn get_trusting(
     })
 }
 
+/// The server that an address of the web names, by name or number, and the port; none where it is no
+/// such address.
+#[must_use]
+pub fn server_of(url: &str) -> Option<(String, u16)> {
+    let target = Target::of(url).ok()?;
+    Some((target.host, target.port))
+}
+
 impl Target {
     fn of(url: &str) -> Result<Self, ProbeError> {
         let wrong = |why: &str| ProbeError::Unable(format!("{url:?} can't be asked: {why}"));

@@ -12,6 +12,7 @@ mod database;
 mod entry;
 mod facts;
 mod http;
+mod listeners;
 mod make;
 mod names;
 mod open;
@@ -26,6 +27,7 @@ mod tests;
 mod write;
 
 use accounts::Accounts;
+pub use http::server_of;
 pub(super) use run::MARK as COMMAND_MARK;
 
 /// This machine, as the user that the program runs as.

@@ -1,5 +1,6 @@
 //! The reading port of this machine.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -14,13 +15,13 @@ use crate::host::error::Context;
 use crate::host::path::{Found, resolve};
 use crate::host::port::{
     Account, Entry, EntryType, HostError, HostErrorKind, Manager, ReadHost, ServiceStatus, Space,
-    Unit,
+    Unit, UnitRemark,
 };
-use crate::host::{process, systemd};
+use crate::host::{Listener, cgroup, process, systemd};
 use crate::model::{HostFacts, Moment};
 
 use super::open::{Place, directory};
-use super::{LocalHost, entry, facts, processes};
+use super::{LocalHost, entry, facts, listeners, processes};
 
 impl ReadHost for LocalHost {
     fn entry(&self, path: &Path) -> Result<Option<Entry>, HostError> {
@@ -80,8 +81,32 @@ impl ReadHost for LocalHost {
         }
     }
 
+    fn verify_units(&self, files: &BTreeMap<String, String>) -> Result<Vec<UnitRemark>, HostError> {
+        let facts = self.all_facts();
+        if !facts.root || !facts.systemd {
+            return Ok(Vec::new());
+        }
+        systemd::verify::verify(files).context("have systemd verify", Path::new("units"))
+    }
+
     fn processes_in(&self, path: &Path) -> Result<Vec<u32>, HostError> {
         processes::below(path).context("look for processes in", path)
+    }
+
+    fn listeners(&self, port: u16) -> Result<Vec<Listener>, HostError> {
+        let table = Path::new("/proc/net/tcp");
+        listeners::on(port).context("look for who listens in", table)
+    }
+
+    fn is_of_service(&self, process: u32, unit: &Unit) -> Result<bool, HostError> {
+        let is_of = match &unit.manager {
+            Manager::Systemd => Ok(cgroup::is_in(process, &unit.name)),
+            Manager::Process { directory } => {
+                process::Service::new(Path::new(directory), &unit.name)
+                    .and_then(|service| service.has(process))
+            }
+        };
+        is_of.context("look for the processes of", Path::new(&unit.name))
     }
 
     fn space(&self, path: &Path) -> Result<Space, HostError> {

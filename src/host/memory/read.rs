@@ -1,13 +1,16 @@
 //! The reading port of a host in memory. Reading is neither counted nor failed, but a dead caller
 //! reads nothing.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
+use crate::host::Listener;
 use crate::host::error::Context;
 use crate::host::port::{
     Account, Entry, EntryType, HostError, HostErrorKind, ReadHost, ServiceStatus, Space, Unit,
+    UnitRemark,
 };
 use crate::model::{HostFacts, Moment};
 
@@ -101,10 +104,34 @@ impl ReadHost for MemoryHost {
         log[log.len().saturating_sub(lines)..].to_vec()
     }
 
+    /// There is no `systemd-analyze` here.
+    fn verify_units(&self, _: &BTreeMap<String, String>) -> Result<Vec<UnitRemark>, HostError> {
+        Ok(Vec::new())
+    }
+
     fn processes_in(&self, path: &Path) -> Result<Vec<u32>, HostError> {
         self.reading("look for processes in", path, |world| {
             Ok(world.processes_in(path))
         })
+    }
+
+    fn listeners(&self, port: u16) -> Result<Vec<Listener>, HostError> {
+        self.reading(
+            "look for who listens",
+            Path::new("/proc/net/tcp"),
+            |world| Ok(world.listeners.get(&port).cloned().unwrap_or_default()),
+        )
+    }
+
+    fn is_of_service(&self, process: u32, unit: &Unit) -> Result<bool, HostError> {
+        self.reading(
+            "look for the processes of",
+            Path::new(&unit.name),
+            |world| {
+                let running = world.services.get(unit).and_then(|it| it.running.as_ref());
+                Ok(running.is_some_and(|running| running.process == process))
+            },
+        )
     }
 
     fn space(&self, path: &Path) -> Result<Space, HostError> {

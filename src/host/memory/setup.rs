@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::host::listening::Listener;
 use crate::host::port::{Account, Command, CommandOutput, Owner, Space, Unit};
 
 use super::MemoryHost;
@@ -150,6 +151,12 @@ impl MemoryHost {
     /// Adds a user with a group of its own name.
     pub fn add_account(&self, name: &str, number: u32) {
         self.world().add_account(name, number);
+    }
+
+    /// Has somebody listen on a port.
+    pub fn put_listener(&self, port: u16, listener: Listener) {
+        let mut world = self.world();
+        world.listeners.entry(port).or_default().push(listener);
     }
 
     /// Decides whether services start: it gets the tree, the unit and the definition that the manager

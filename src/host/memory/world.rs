@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::host::listening::Listener;
 use crate::host::port::{Account, Command, CommandOutput, HostError, HostErrorKind, Space, Unit};
 use crate::model::Moment;
 
@@ -30,6 +31,8 @@ pub(super) struct World {
     pub(super) services: BTreeMap<Unit, Service>,
     pub(super) accounts: BTreeMap<String, Account>,
     pub(super) groups: BTreeSet<String>,
+    /// Sockets of programs that nobody manages here, by their ports.
+    pub(super) listeners: BTreeMap<u16, Vec<Listener>>,
     /// Microseconds since boot; each call adds a thousand.
     pub(super) clock: u64,
     /// Microseconds since 1970 at boot.
@@ -74,6 +77,7 @@ impl World {
             services: BTreeMap::new(),
             accounts: BTreeMap::new(),
             groups: BTreeSet::new(),
+            listeners: BTreeMap::new(),
             clock: 10_000_000,
             booted_at: 1_700_000_000_000_000,
             boots: 1,

@@ -89,6 +89,13 @@ impl Service {
         }
     }
 
+    /// Whether a process is one of the service's.
+    pub(super) fn has(&self, process: u32) -> Result<bool, HostErrorKind> {
+        let leader = self.main()?.map(|Main { process, .. }| process);
+        let members = self.family(leader).members()?;
+        Ok(members.iter().any(|member| member.id == process))
+    }
+
     /// The main process: the one that was written down, else one that carries the mark and leads its
     /// session, which was started and not written down.
     fn main(&self) -> Result<Option<Main>, HostErrorKind> {

@@ -161,6 +161,27 @@ fn what_happens_once_happens_on_the_first_host_and_the_others_wait() {
 }
 
 #[test]
+fn what_happened_once_is_noted_by_a_host_that_joins_later() {
+    let of = |hosts: &[&'static str], content| {
+        let lines: Vec<_> = hosts
+            .iter()
+            .map(|host| (*host, "migration", "/schema", content, &[] as &[&str]))
+            .collect();
+        state(&lines)
+    };
+    // The one that joins has the first name, and would be chosen.
+    let plan = difference(&of(&["b", "c"], "1"), &of(&["a", "b", "c"], "1"), &[]);
+    assert_snapshot!(text(&plan), @"1 note a/app/migration:/schema");
+    assert_eq!(plan.steps[0].label, Label::Reversible);
+    // What the others have is another one: then it happens, for all.
+    let plan = difference(&of(&["b"], "1"), &of(&["a", "b"], "2"), &[]);
+    assert_snapshot!(text(&plan), @"
+    1 create a/app/migration:/schema
+    2 note b/app/migration:/schema <- a/app/migration:/schema
+    ");
+}
+
+#[test]
 fn a_circle_is_named() {
     let to = state(&[
         ("a", "link", "/one", "", &["/two"]),

@@ -1,7 +1,7 @@
 //! What `service` wants: its unit, its environment, and that it runs.
 
 use crate::config::Declaration;
-use crate::host::Manager;
+use crate::host::{Manager, UNITS};
 use crate::model::{Resource, ResourceKind};
 use crate::step::desired::Desired;
 use crate::step::run::desire::environment_line;
@@ -69,7 +69,7 @@ fn definition(
 ) -> Option<Vec<String>> {
     let unit = service.name.unit();
     let directory = match desired.site.manager {
-        Manager::Systemd => "/etc/systemd/system",
+        Manager::Systemd => UNITS,
         Manager::Process { directory } => {
             own_directory(desired, std::path::Path::new(directory));
             directory.as_str()

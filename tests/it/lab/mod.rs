@@ -8,6 +8,7 @@ mod deploy;
 mod doctor;
 mod drift;
 mod fleet;
+mod found;
 mod front;
 mod guard;
 mod hosts;

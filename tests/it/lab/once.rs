@@ -42,3 +42,23 @@ fn a_migration_runs_on_one_host_and_is_undone_last() {
     assert_eq!(fleet.served(), ["1.1.0"; 3]);
     fleet.must_be(&before);
 }
+
+#[test]
+fn a_host_that_joins_later_only_notes_what_was_run() {
+    let fleet = Fleet::up(2);
+    fleet.declare("    service \"rosey-bot\" {", MIGRATE);
+    let rosey = fleet.rosey();
+    fleet.declare("    owner \"rosey\"", "    on \"h2\"\n    owner \"rosey\"");
+    rosey.apply().exits(0);
+    assert_eq!(ran(&fleet), ["", "up 1.0.0"]);
+    fleet.declare("    on \"h2\"\n", "");
+    let plan = rosey
+        .run(&["plan", super::fleet::ENVIRONMENT])
+        .exits(0)
+        .stdout;
+    assert!(plan.contains("run once for all on another host"), "{plan}");
+    rosey.apply().exits(0);
+    assert_eq!(ran(&fleet), ["", "up 1.0.0"]);
+    assert_eq!(fleet.served(), ["1.0.0"; 2]);
+    assert_eq!(rosey.steps(), Vec::<String>::new());
+}

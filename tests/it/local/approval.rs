@@ -8,7 +8,9 @@ fn without_a_person_somebody_must_have_agreed() {
     let project = Project::with_bot();
     let here = Here::at(&project);
     let ran = here.rosey.run(&["apply", "test"]).exits(9);
-    assert!(ran.stderr.contains("--yes"), "{}", ran.stderr);
+    for words in ["--yes", "(rosey plan test --out)"] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
     assert!(!here.root().exists());
     let lines = lines_with_one_outcome(&here.rosey.run(&["apply", "test", "--json"]), 9);
     assert_eq!(lines.last().unwrap()["outcome"], "refused");

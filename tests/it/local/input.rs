@@ -140,14 +140,3 @@ fn a_directory_where_current_should_be_is_nobodys_to_remove() {
     before.must_equal(&here.look());
     here.rests();
 }
-
-#[test]
-fn a_port_that_something_else_has_goes_back() {
-    let project = Project::with_bot();
-    let here = Here::at(&project);
-    let taken = std::net::TcpListener::bind(("127.0.0.1", here.port)).unwrap();
-    let ran = here.apply();
-    assert!(matches!(ran.code, Some(7 | 10)), "{}", ran.stderr);
-    here.rests();
-    drop(taken);
-}

@@ -11,6 +11,7 @@ mod foreign;
 mod going_back;
 mod input;
 mod leaving;
+mod ports;
 mod rollback;
 mod saved_plans;
 mod secrets;

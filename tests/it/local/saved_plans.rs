@@ -73,6 +73,13 @@ fn edited_or_cut_it_is_refused() {
     }
     project.write("plans/empty.yaml", "");
     refused(&here, "plans/empty.yaml");
+    project.write(FILE, "");
+    let ran = refused(&here, FILE);
+    assert!(
+        ran.stderr.contains("rosey plan test --out"),
+        "{}",
+        ran.stderr
+    );
     // What was never made isn't stale: that is wrong use.
     here.rosey.run(&["apply", "plans/none.yaml"]).exits(1);
 }

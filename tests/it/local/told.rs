@@ -177,3 +177,33 @@ fn a_check_contacts_no_host() {
     here.rosey.run(&["check", "test"]).exits(0);
     assert!(listener.accept().is_err(), "nobody has connected");
 }
+
+#[test]
+fn a_variable_that_makes_files_others_is_named_and_so_is_the_release() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    here.declare("log_level \"info\"", "log_level \"debug\"\n    spare 1");
+    let plan = here.rosey.run(&["plan", "test"]).exits(0).stdout;
+    for words in [
+        "variable log_level: info → debug\n",
+        "variable spare: absent → 1\n",
+        "with other rendered bytes",
+    ] {
+        assert!(plan.contains(words), "{words:?} is missing in:\n{plan}");
+    }
+    assert!(!plan.contains("variable port"), "{plan}");
+    here.apply().exits(0);
+    let plan = here.rosey.run(&["plan", "test"]).exits(0).stdout;
+    assert!(!plan.contains("variable"), "{plan}");
+    // A ledger of an earlier rosey doesn't know them.
+    let apps = std::fs::read_dir(here.rosey.home().join("registry/apps")).unwrap();
+    let ledger = apps.last().unwrap().unwrap().path().join("ledger.json");
+    let text = std::fs::read_to_string(&ledger).unwrap();
+    std::fs::write(&ledger, text.replace("\"variables\"", "\"others\"")).unwrap();
+    here.declare("\"debug\"", "\"warning\"");
+    let plan = here.rosey.run(&["plan", "test"]).exits(0).stdout;
+    assert!(
+        plan.contains("other rendered bytes") && !plan.contains("variable"),
+        "{plan}"
+    );
+}

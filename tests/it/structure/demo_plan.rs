@@ -108,7 +108,9 @@ fn planned() -> String {
     let rosey = Rosey::here(&project).env("ROSEY_HELPER_STATE", &registry);
     let saved = project.path("saved.yaml");
     let out = saved.to_str().expect("a temporary path is UTF-8");
-    rosey.run(&["plan", "demo", "--out", out]).exits(0);
+    let planned = rosey.run(&["plan", "demo", "--out", out]);
+    // Somebody may have the demo's port on this machine: the plan is the same, and isn't applied.
+    assert!(matches!(planned.code, Some(0 | 10)), "{}", planned.stderr);
     let text = std::fs::read_to_string(&saved).expect("the plan was saved");
     let text = without_registry_names(&text, &registry);
     let text = text.replace(&project.root().display().to_string(), "/rosey");
