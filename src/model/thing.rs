@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::AppName;
+
 /// Something on one host that one resource makes and others use.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -15,8 +17,13 @@ pub enum Thing {
     /// The right to run, which at most one version of an app's service has (ports, sockets, a
     /// database's lock): what gives it up comes before what takes it.
     Turn(String),
-    /// The stamp of a task.
-    Stamp(String),
+    /// The stamp of a task, which is its app's: another may have a task of that name.
+    Stamp {
+        /// The app.
+        app: AppName,
+        /// The task's name.
+        task: String,
+    },
 }
 
 impl Thing {
@@ -42,7 +49,7 @@ impl fmt::Display for Thing {
             Self::Path(path) => formatter.write_str(path),
             Self::Unit(unit) => formatter.write_str(unit),
             Self::Turn(app) => write!(formatter, "the running {app}"),
-            Self::Stamp(task) => write!(formatter, "the stamp of {task}"),
+            Self::Stamp { task, .. } => write!(formatter, "the stamp of {task}"),
         }
     }
 }

@@ -61,7 +61,10 @@ impl Kind for Link {
                 .flat_map(Value::texts);
             names.map(ToOwned::to_owned).collect::<Vec<_>>()
         };
-        let stamps = named("stamps").into_iter().map(Thing::Stamp);
+        let stamps = named("stamps").into_iter().map(|task| Thing::Stamp {
+            app: it.id.app.clone(),
+            task,
+        });
         let uses = named("uses").into_iter().map(Thing::Path);
         target.into_iter().chain(stamps).chain(uses).collect()
     }

@@ -42,7 +42,10 @@ impl Kind for Task {
         if is_built(it.id) {
             vec![Thing::Path(name)]
         } else {
-            vec![Thing::Stamp(name)]
+            vec![Thing::Stamp {
+                app: it.id.app.clone(),
+                task: name,
+            }]
         }
     }
 

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::host::memory::View;
 use crate::host::{Command, CommandOutput, MemoryHost};
 use crate::model::{
-    Action, Digest, Label, Resource, ResourceId, ResourceKind, RunId, Step, StepKind, Value,
+    Action, AppName, Digest, Label, Resource, ResourceId, ResourceKind, RunId, Step, StepKind,
+    Value,
 };
-use crate::step::kind::{Change, Kind, StepError};
+use crate::step::kind::{Change, Kind, Named, StepError};
 use crate::step::testing::{Bench, dying_everywhere, id, step};
 
 use super::Task;
@@ -298,6 +299,23 @@ fn a_task_is_run_again_for_other_inputs_and_undone_on_the_way_back_only() {
         host.snapshot(&["/var/lib/rosey/bot/stamps/migrate.json"])
             .is_empty()
     );
+}
+
+#[test]
+fn apps_of_one_host_may_have_tasks_of_one_name() {
+    let resource = migrate("1");
+    let made = |app: &str| {
+        let id = ResourceId {
+            app: AppName::new(app).unwrap(),
+            ..migration()
+        };
+        Task.makes(Named {
+            id: &id,
+            resource: &resource,
+        })
+    };
+    assert_eq!(made("bot"), made("bot"));
+    assert_ne!(made("bot"), made("web"));
 }
 
 #[test]
