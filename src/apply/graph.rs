@@ -178,6 +178,13 @@ fn take_aloud(
         way: batch.way,
         known: batch.known,
         cancel: batch.cancel,
+        waits: &|reason| {
+            (batch.tell)(EventKind::StepWaits {
+                host: host.clone(),
+                step: step.id.clone(),
+                reason,
+            });
+        },
     };
     let result = take(site, journal, taking, step);
     let elapsed = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);

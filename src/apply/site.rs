@@ -87,7 +87,12 @@ impl Site<'_> {
         taking: Taking<'_>,
         act: impl FnOnce(&StepContext<'_>) -> T,
     ) -> T {
-        let Taking { known, cancel, .. } = taking;
+        let Taking {
+            known,
+            cancel,
+            waits,
+            ..
+        } = taking;
         self.reading(journal, known, |observe| {
             act(&StepContext {
                 host: self.host,
@@ -96,6 +101,7 @@ impl Site<'_> {
                 owner: self.owner,
                 content: self.content,
                 cancelled: &|| cancel.is_asked(),
+                waits,
             })
         })
     }

@@ -28,6 +28,8 @@ pub struct Taking<'a> {
     pub known: &'a [(ResourceId, Resource)],
     /// Ends what only waits.
     pub cancel: &'a Cancel,
+    /// Hears what a step that waits is waiting for right now.
+    pub waits: &'a (dyn Fn(String) + Sync),
 }
 
 /// What a step came to.

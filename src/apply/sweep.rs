@@ -33,6 +33,7 @@ pub fn sweep(
         way: Way::Back,
         known: &told.known(),
         cancel: &Cancel::new(),
+        waits: &|_| {},
     };
     let mut first = Ok(());
     for step in told.back.values().chain(told.begun_steps()) {

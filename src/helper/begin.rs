@@ -246,6 +246,7 @@ impl<'h> Session<'h> {
                 way: Way::Forward,
                 known: &known,
                 cancel: &Cancel::new(),
+                waits: &|_| {},
             };
             take(site, &open.journal, taking, step)
         })?;

@@ -115,7 +115,7 @@ impl Session<'_> {
             match self.try_commit(id, run, name) {
                 Err(refused) if refused.kind == RefusalKind::ForNow => {
                     let host = self.locked(name)?.app.address.host.clone();
-                    let reason = format!("to commit {name}: {}", refused.message);
+                    let reason = format!("{name} to be committed: {}", refused.message);
                     let host = Some(host);
                     self.out.event(id, EventKind::Waiting { host, reason });
                     std::thread::sleep(self.options.retry);

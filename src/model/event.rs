@@ -43,6 +43,15 @@ pub enum EventKind {
         /// For what, and why: `the lock, held by ann since 12:03 (run …)`.
         reason: String,
     },
+    /// A step that waits has something else to wait for now.
+    StepWaits {
+        /// The host.
+        host: HostName,
+        /// The step.
+        step: StepId,
+        /// For what, and why.
+        reason: String,
+    },
     /// Content is on its way to a host.
     Transfer {
         /// The host.

@@ -23,6 +23,7 @@ pub fn message(event: &EventKind) -> String {
             Some(host) => format!("{host}: waiting for {reason}"),
             None => format!("waiting for {reason}"),
         },
+        EventKind::StepWaits { host, reason, .. } => format!("{host}: waiting for {reason}"),
         EventKind::Transfer {
             host,
             files,

@@ -53,7 +53,10 @@ impl Progress {
         {
             let bar = self.bar(host);
             bar.set_message(text.clone());
-            bar.reset_elapsed();
+            // The step goes on.
+            if !matches!(event.kind, EventKind::StepWaits { .. }) {
+                bar.reset_elapsed();
+            }
             if self.volume < Volume::Verbose {
                 return;
             }
@@ -108,6 +111,7 @@ fn is_passing(event: &EventKind) -> bool {
     matches!(
         event,
         EventKind::StepStarted { .. }
+            | EventKind::StepWaits { .. }
             | EventKind::Waiting { .. }
             | EventKind::Transfer { done: false, .. }
     )
@@ -117,6 +121,7 @@ fn host(event: &EventKind) -> Option<&HostName> {
     match event {
         EventKind::StepStarted { host, .. }
         | EventKind::Transfer { host, .. }
+        | EventKind::StepWaits { host, .. }
         | EventKind::Waiting {
             host: Some(host), ..
         } => Some(host),
@@ -148,6 +153,8 @@ fn weight(event: &EventKind) -> Volume {
         } => Volume::Usual,
         EventKind::StepDone { changed: false, .. }
         | EventKind::StepStarted { .. }
+        // Somebody who looks sees them in place; in a log they would be many.
+        | EventKind::StepWaits { .. }
         | EventKind::Transfer { done: false, .. } => Volume::Verbose,
         EventKind::GateRead {
             result, baseline, ..

@@ -91,6 +91,8 @@ pub struct StepContext<'a> {
     /// Whether nobody wants the step any more. What changes something ends all the same; what only
     /// waits needn't.
     pub cancelled: &'a dyn Fn() -> bool,
+    /// Hears what a step that waits is waiting for right now.
+    pub waits: &'a dyn Fn(String),
 }
 
 /// Why a step failed.

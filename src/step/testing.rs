@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 
 use crate::content::{Content, ContentError};
 use crate::host::{MemoryHost, Owner, WriteHost};
@@ -17,6 +18,7 @@ pub(super) struct Bench {
     pub places: Places,
     pub run: RunId,
     pub known: Vec<(ResourceId, Resource)>,
+    pub waited_for: Mutex<Vec<String>>,
     pub changes: BTreeMap<ResourceId, Moment>,
     pub owner: Owner,
 }
@@ -39,6 +41,7 @@ impl Bench {
             },
             run: RunId("20261120T195602Z-3fa9c1".to_owned()),
             known: Vec::new(),
+            waited_for: Mutex::default(),
             changes: BTreeMap::new(),
             owner: Owner {
                 user: owner.to_owned(),
@@ -66,6 +69,7 @@ impl Bench {
             owner: &self.owner,
             content: &Nothing,
             cancelled: &|| false,
+            waits: &|reason| self.waited_for.lock().unwrap().push(reason),
         })
     }
 

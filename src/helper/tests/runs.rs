@@ -212,7 +212,10 @@ fn a_commit_waits_for_room() {
     let id = client.send_commit("1");
     // The other hosts have committed by now: this one says what it waits for, and goes on by itself.
     let waits = client.receive();
-    assert!(format!("{waits:?}").contains("to commit toy"), "{waits:?}");
+    assert!(
+        format!("{waits:?}").contains("toy to be committed"),
+        "{waits:?}"
+    );
     host.set_read_only(false);
     assert!(matches!(client.answer(id), Reply::Committed(_)));
     assert!(client.survey(&place).interrupted.is_none());

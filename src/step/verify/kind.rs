@@ -2,6 +2,10 @@
 //!
 //! They are never part of a state: nothing is compared, and an act of reading has nothing to undo.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use crate::config::{Declaration, Word};
 use crate::host::{HostError, HostErrorKind, WriteHost};
 use crate::model::{
@@ -38,11 +42,13 @@ impl Act for GatesKind {
 
     fn act(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
         let gates = gates(step)?;
+        // Each gate that doesn't pass, with what was found.
+        let open = RefCell::new(BTreeMap::new());
         let settling = Settling {
             host: context.host,
             pace: &RealPace::new(),
             cancelled: context.cancelled,
-            told: &|_| {},
+            told: &|news| (context.waits)(waited_for(&mut open.borrow_mut(), news, &gates)),
         };
         let results = settle(&settling, &gates);
         let failed = results
@@ -75,6 +81,27 @@ fn gates(step: &Step) -> Result<Gates, HostError> {
         path: step.resource.to_string(),
         kind: HostErrorKind::Other(error.to_string()),
     })
+}
+
+/// What is being waited for after gates were read once more, in words.
+fn waited_for(open: &mut BTreeMap<String, String>, news: &[GateResult], gates: &Gates) -> String {
+    for read in news {
+        if read.verdict == Verdict::Passed {
+            open.remove(&read.gate);
+        } else {
+            open.insert(read.gate.clone(), read.detail.clone());
+        }
+    }
+    match open.first_key_value() {
+        Some((gate, detail)) => {
+            let first = detail.lines().next().unwrap_or_default();
+            format!("{gate}: {first}")
+        }
+        None => {
+            let stable = Duration::from_millis(gates.stable);
+            format!("the gates to go on passing for {} s", stable.as_secs_f64())
+        }
+    }
 }
 
 /// What doesn't pass, a line each.

@@ -28,8 +28,8 @@ pub struct Settling<'a> {
     pub pace: &'a dyn Pace,
     /// Whether nobody waits any more.
     pub cancelled: &'a dyn Fn() -> bool,
-    /// Hears of a gate when it is first read, and whenever it begins or ceases to pass.
-    pub told: &'a dyn Fn(&GateResult),
+    /// Hears after a look which gates were read for the first time, or began or ceased to pass.
+    pub told: &'a dyn Fn(&[GateResult]),
 }
 
 /// Reads gates until it is decided whether the app is healthy; one result each, in their order.
@@ -161,14 +161,17 @@ impl Waiting<'_> {
     }
 
     fn tell(&mut self) {
+        let mut news = Vec::new();
         for (index, seen) in self.seen.iter().enumerate() {
             let Some((seen, elapsed)) = seen else {
                 continue;
             };
             if self.told.insert(index, seen.verdict) != Some(seen.verdict) {
-                let result = seen.clone().result(&self.gates[index], *elapsed);
-                (self.settling.told)(&result);
+                news.push(seen.clone().result(&self.gates[index], *elapsed));
             }
+        }
+        if !news.is_empty() {
+            (self.settling.told)(&news);
         }
     }
 

@@ -1,5 +1,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -235,7 +236,10 @@ fn a_restart_is_a_break_even_if_nobody_saw_it_down() {
         host: &host,
         pace: &script,
         cancelled: &|| false,
-        told: &|result| told.borrow_mut().push(result.detail.clone()),
+        told: &|news| {
+            let details = news.iter().map(|result| result.detail.clone());
+            told.borrow_mut().extend(details);
+        },
     };
     let results = settle(&settling, &gates([process()]));
     assert_eq!(verdicts(&results), [Verdict::Passed]);
@@ -555,6 +559,29 @@ fn the_step_waits_for_the_gates() {
     Bench::new()
         .apply(&host, &Attending(GatesKind), &check(&gates))
         .unwrap();
+}
+
+#[test]
+fn the_step_says_what_it_waits_for() {
+    let host = host();
+    let runs = AtomicUsize::new(0);
+    host.on_command(move |_, _| match runs.fetch_add(1, Ordering::Relaxed) {
+        0 => said(Some(1), "not yet\n"),
+        _ => said(Some(0), ""),
+    });
+    let mut gates = gates([process(), command()]);
+    gates.stable = 1;
+    let bench = Bench::new();
+    bench
+        .apply(&host, &Attending(GatesKind), &check(&gates))
+        .unwrap();
+    assert_eq!(
+        *bench.waited_for.lock().unwrap(),
+        [
+            "command smoke: it exited with 1",
+            "the gates to go on passing for 0.001 s",
+        ]
+    );
 }
 
 #[test]
