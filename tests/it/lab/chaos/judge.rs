@@ -298,7 +298,9 @@ pub fn status(
                 continue;
             };
             let version = told["version"].as_str();
-            if !unconfirmed && seen.version() != version {
+            // Somebody stopped it by hand, and what put that right was taken back.
+            let is_down = seen.version().is_none() && told["healthy"] == false;
+            if !unconfirmed && !is_down && seen.version() != version {
                 found.push(format!(
                     "h{host}: {} serves {:?}, status says {version:?}",
                     app.name, seen.health
