@@ -58,6 +58,7 @@ impl From<RegistryError> for Refusal {
             RegistryError::UnknownFormat { .. } => {
                 refusal(RefusalKind::UnknownFormat, error.to_string())
             }
+            RegistryError::MadeMeanwhile { .. } => refusal(RefusalKind::Stale, error.to_string()),
         }
     }
 }

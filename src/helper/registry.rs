@@ -36,6 +36,12 @@ pub enum RegistryError {
         /// What it says of itself.
         format: String,
     },
+    /// Another session made it, with a key of its own, since this one read that there was none.
+    #[error("{path} was made by another run since the plan was made; plan again")]
+    MadeMeanwhile {
+        /// The directory.
+        path: PathBuf,
+    },
 }
 
 /// The host's registry.
@@ -127,7 +133,7 @@ impl Registry {
     ///
     /// # Errors
     /// When that can't be written.
-    pub fn make(&self, host: &dyn WriteHost, places: &Places) -> Result<(), HostError> {
+    pub fn make(&self, host: &dyn WriteHost, places: &Places) -> Result<(), RegistryError> {
         for directory in [
             self.directory.as_path(),
             &self.directory.join("apps"),
@@ -138,10 +144,45 @@ impl Registry {
         for (name, content) in [("format", FORMAT.as_bytes()), ("key", &self.seal)] {
             let path = self.directory.join(name);
             if read_if_there(host.as_read(), &path)?.is_none() {
-                write_durably(host, &path, content, &self.user)?;
+                self.write_first(host, &path, content)?;
             }
         }
-        Ok(())
+        let key = read_if_there(host.as_read(), &self.directory.join("key"))?;
+        if key.as_deref() == Some(&self.seal) {
+            return Ok(());
+        }
+        // What was sealed with another key would look changed to everybody from then on.
+        let path = self.directory.clone();
+        Err(RegistryError::MadeMeanwhile { path })
+    }
+
+    /// Writes a file that nobody has written yet, under a name of this session's first: of several that
+    /// come at once one is the first, and its file stays.
+    fn write_first(
+        &self,
+        host: &dyn WriteHost,
+        path: &Path,
+        mut content: &[u8],
+    ) -> Result<(), HostError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let staging = format!(".{name}.");
+        let mark = Digest::of(&self.seal).short();
+        let staged = path.with_file_name(format!("{staging}{mark}"));
+        remove_if_there(host, &staged)?;
+        host.write_file(&staged, &mut content, 0o600, &self.user)?;
+        host.sync(&staged)?;
+        match host.rename(&staged, path) {
+            // Somebody else was first, and may have swept already what all others have staged.
+            Err(error) if matches!(error.kind, HostErrorKind::Exists | HostErrorKind::NotFound) => {
+            }
+            renamed => renamed?,
+        }
+        for name in host.list(&self.directory)? {
+            if name.to_string_lossy().starts_with(&staging) {
+                remove_if_there(host, &self.directory.join(name))?;
+            }
+        }
+        host.sync(&self.directory)
     }
 
     fn make_directory(&self, host: &dyn WriteHost, path: &Path) -> Result<(), HostError> {
@@ -308,6 +349,13 @@ pub(super) fn read_if_there(
     }
 }
 
+fn remove_if_there(host: &dyn WriteHost, path: &Path) -> Result<(), HostError> {
+    match host.remove_file(path) {
+        Err(error) if error.kind == HostErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Writes a file whole or not at all, only for its owner.
 pub(super) fn write_durably(
     host: &dyn WriteHost,
@@ -348,6 +396,28 @@ mod tests {
         for (path, entry) in all {
             assert_eq!(entry.mode & 0o077, 0, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn who_comes_second_has_sealed_with_a_key_that_nobody_keeps() {
+        let host = MemoryHost::new();
+        let open = |key| Registry::open(&host, Place::default(), [key; 32]).unwrap();
+        let (first, second) = (open(1), open(2));
+        let make = |registry: &Registry| {
+            let places = registry.places(Path::new("/opt/bot"));
+            registry.make(&host, &places)
+        };
+        // As one leaves it that comes at the same time, or that was cut off.
+        host.put_file("/var/lib/rosey/.key.0123456789ab", "staged");
+        make(&first).unwrap();
+        let refused = crate::helper::protocol::Refusal::from(make(&second).unwrap_err());
+        assert_eq!(refused.kind, crate::helper::protocol::RefusalKind::Stale);
+        let third = open(3);
+        assert_eq!(third.seal(), first.seal());
+        make(&third).unwrap();
+        make(&first).unwrap();
+        let left = host.list(Path::new("/var/lib/rosey")).unwrap();
+        assert_eq!(left, ["apps", "format", "key"]);
     }
 
     #[test]
