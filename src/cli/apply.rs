@@ -5,10 +5,12 @@ use std::path::Path;
 use crate::config::discover::find_project;
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::progress::Member;
-use crate::model::{Outcome, OutcomeKind};
+use crate::fleet::run::RunEnd;
+use crate::model::{Outcome, OutcomeKind, Plan};
 use crate::plan::saved::SavedPlan;
 use crate::report::progress::Volume;
 
+use super::anew::{Anew, heads};
 use super::approval::{self, Given, Proposal, refuse_blocked};
 use super::arguments;
 use super::conducting::{Conducted, Talk};
@@ -28,25 +30,15 @@ pub(super) async fn run(
     arguments: arguments::Apply,
 ) -> Result<Exit, CommandError> {
     let talk = Talk::begin(session, arguments.json);
-    let prepared = talk.unless_cancelled(prepare(session, &arguments, &talk));
-    let planned = match prepared.await {
-        Ok(planned) => planned,
+    let applied = match plan_and_apply(session, &arguments, &talk).await {
+        Ok(applied) => applied,
         Err(error) => return Err(talk.refuse(error).await),
     };
-    let changes = !planned.prospect.plan.is_empty();
-    let first = first_of(&planned);
-    let outcome = if changes {
-        execute(session, &arguments, &talk, planned).await
-    } else {
-        let read = talk.unless_cancelled(read_gates(session, &planned, &talk));
-        match read.await {
-            Ok(outcome) => {
-                talk.outcome(outcome.clone());
-                outcome
-            }
-            Err(error) => return Err(talk.refuse(error).await),
-        }
-    };
+    let Applied {
+        outcome,
+        changes,
+        first,
+    } = applied;
     let exit = talk.end(&outcome).await;
     let silent = arguments.json || session.volume == Volume::Quiet;
     if let (OutcomeKind::Applied, Some(environment), false) = (outcome.outcome, first, silent) {
@@ -56,6 +48,48 @@ pub(super) async fn run(
         return Ok(Exit::DIFFERENCES);
     }
     Ok(exit)
+}
+
+/// How an apply ended.
+struct Applied {
+    outcome: Outcome,
+    /// Whether there was anything to change.
+    changes: bool,
+    /// The environment, where nothing was ever applied of it before.
+    first: Option<String>,
+}
+
+/// Plans and applies, as often as another run comes first.
+async fn plan_and_apply(
+    session: &Session,
+    arguments: &arguments::Apply,
+    talk: &Talk,
+) -> Result<Applied, CommandError> {
+    let mut anew = Anew::new(true);
+    loop {
+        let prepared = talk.unless_cancelled(prepare(session, arguments, talk, &mut anew));
+        let planned = prepared.await?;
+        let changes = !planned.prospect.plan.is_empty();
+        let first = first_of(&planned);
+        let outcome = if changes {
+            let end = execute(session, arguments, talk, (planned, anew.may())).await;
+            if let (true, Some(run)) = (end.anew, end.outcome.run.clone()) {
+                anew.refused(run);
+                continue;
+            }
+            end.outcome
+        } else {
+            let read = talk.unless_cancelled(read_gates(session, &planned, talk));
+            let outcome = read.await?;
+            talk.outcome(outcome.clone());
+            outcome
+        };
+        return Ok(Applied {
+            outcome,
+            changes,
+            first,
+        });
+    }
 }
 
 /// The environment, where nothing was ever applied of it yet.
@@ -84,6 +118,7 @@ async fn prepare(
     session: &Session,
     arguments: &arguments::Apply,
     talk: &Talk,
+    anew: &mut Anew<Plan>,
 ) -> Result<Planned, CommandError> {
     let around = &session.around;
     let file = arguments
@@ -91,6 +126,9 @@ async fn prepare(
         .as_deref()
         .filter(|target| is_file(around, target));
     let saved = file.map(|file| read_saved(around, file)).transpose()?;
+    if saved.is_some() {
+        anew.never();
+    }
     let environment = match &saved {
         Some(saved) => Some(saved.body.environment.as_str()),
         None => arguments.target.as_deref(),
@@ -136,6 +174,7 @@ async fn prepare(
         planned = plan(session, planned.deployment.project, &choice, version).await?;
         talk.saw(&planned.declaration.survey, Some(&planned.prospect));
     }
+    anew.planned_on(heads(&planned.declaration.survey));
     hold_to_saved(&planned)?;
     let environment = &planned.deployment.project.environment.name;
     if !planned.prospect.plan.is_empty() {
@@ -148,6 +187,9 @@ async fn prepare(
         refuse_busy(&planned.declaration.survey, environment)?;
         return Ok(planned);
     }
+    if anew.is_agreed(&planned.prospect.plan) {
+        return Ok(planned);
+    }
     let versions = versions(&planned.declaration);
     let proposal = Proposal {
         view: view(&planned, &versions, false),
@@ -155,9 +197,14 @@ async fn prepare(
         given,
         allow_irreversible: arguments.allow_irreversible,
         settled,
-        question: "Apply this?",
+        question: if anew.is_again() {
+            "Something has changed meanwhile. Apply this instead?"
+        } else {
+            "Apply this?"
+        },
     };
     approval::propose(session, proposal).await?;
+    anew.agree(planned.prospect.plan.clone());
     Ok(planned)
 }
 
@@ -248,13 +295,13 @@ fn refuse_held(planned: &Planned) -> Result<(), CommandError> {
     Err(error.hint(way_out(environment)))
 }
 
-/// Applies the plan.
+/// Applies the plan; with it, whether all is planned anew where it has become stale.
 async fn execute(
     session: &Session,
     arguments: &arguments::Apply,
     talk: &Talk,
-    planned: Planned,
-) -> Outcome {
+    (planned, anew): (Planned, bool),
+) -> RunEnd {
     let Planned {
         deployment,
         declaration,
@@ -268,6 +315,7 @@ async fn execute(
             .around
             .author(declaration.commit.clone(), arguments.reason.clone()),
         wait: arguments.wait,
+        anew,
     };
     let toward = declaration.declared.into_iter();
     let toward = toward

@@ -13,7 +13,7 @@ use crate::fleet::cancel::{Canceller, Cancelling};
 use crate::fleet::events::Events;
 use crate::fleet::prospect::{Prospect, Survey};
 use crate::fleet::readback::host_outcome;
-use crate::fleet::run::{ContentSource, Run, conduct};
+use crate::fleet::run::{ContentSource, Run, RunEnd, conduct};
 use crate::model::{Event, EventKind, HostName, HostOutcome, Outcome};
 use crate::report::progress::{Progress, Volume};
 use crate::report::{event_line, summary};
@@ -154,7 +154,7 @@ impl Talk {
     }
 
     /// Conducts a run; signals cancel it, and the history listens.
-    pub async fn conduct(&self, session: &Session, conducted: Conducted<'_>) -> Outcome {
+    pub async fn conduct(&self, session: &Session, conducted: Conducted<'_>) -> RunEnd {
         let Conducted {
             deployment,
             choice,
@@ -167,7 +167,7 @@ impl Talk {
         let end = conduct(run, &deployment.fleet, content, &events, &self.cancelling).await;
         drop(events);
         recording.end().await;
-        end.outcome
+        end
     }
 
     /// Says the outcome of a command that began no run.

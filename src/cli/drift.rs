@@ -218,6 +218,7 @@ async fn heal(
         command: "heal".to_owned(),
         author: session.around.author(None, arguments.reason.clone()),
         wait: false,
+        anew: false,
     };
     let toward = prospect.members.keys().filter_map(|member| {
         let current = survey
@@ -257,7 +258,8 @@ async fn heal(
                 content,
             },
         )
-        .await;
+        .await
+        .outcome;
     let exit = talk.end(&outcome).await;
     Ok(if outcome.outcome == OutcomeKind::Applied {
         Exit::DONE

@@ -4,6 +4,7 @@
 //! sources), `surroundings` (what is read of the world around the program), `deployment` (the hosts
 //! of a command and what is known of them), `conducting` (a run with its consumers).
 
+mod anew;
 mod approval;
 mod apply;
 mod arguments;

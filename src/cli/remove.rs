@@ -55,6 +55,7 @@ pub(super) async fn run(
         command: "remove".to_owned(),
         author: session.around.author(None, arguments.reason.clone()),
         wait: false,
+        anew: false,
     };
     let members = prospect.members.keys();
     let toward = members.map(|member| {
@@ -86,7 +87,7 @@ pub(super) async fn run(
         run,
         content,
     };
-    let outcome = talk.conduct(session, conducted).await;
+    let outcome = talk.conduct(session, conducted).await.outcome;
     Ok(talk.end(&outcome).await)
 }
 

@@ -8,11 +8,13 @@ use serde_json::json;
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Survey, Wanted};
+use crate::fleet::run::RunEnd;
 use crate::fleet::target::{Leaving, Milestone, Past};
-use crate::model::{AppName, Gates, HostName, Ledger, Outcome, OutcomeKind, RunId};
+use crate::model::{AppName, Gates, HostName, Ledger, Outcome, OutcomeKind, Plan, RunId};
 use crate::report::PlanView;
 use crate::report::table::table;
 
+use super::anew::{Anew, heads};
 use super::approval::{self, Given, Proposal, refuse_blocked};
 use super::arguments;
 use super::conducting::{Conducted, Talk, print_line};
@@ -34,21 +36,49 @@ pub(super) async fn run(
         return list(session, &arguments).await;
     }
     let talk = Talk::begin(session, arguments.json);
-    let prepared = talk.unless_cancelled(prepare(session, &arguments, &talk));
-    let going = match prepared.await {
-        Ok(going) => going,
-        Err(error) => return Err(talk.refuse(error).await),
-    };
-    if going.prospect.plan.is_empty() {
-        let outcome = Outcome {
-            run: None,
-            outcome: OutcomeKind::Unchanged,
-            exit_code: 0,
-            hosts: talk.seen(),
-        };
-        talk.outcome(outcome.clone());
-        return Ok(talk.end(&outcome).await);
+    match plan_and_go(session, &arguments, &talk).await {
+        Ok(outcome) => Ok(talk.end(&outcome).await),
+        Err(error) => Err(talk.refuse(error).await),
     }
+}
+
+/// Plans and goes back. Who waits plans as often as another run comes first; for anybody else that run
+/// may have changed what to go back from.
+async fn plan_and_go(
+    session: &Session,
+    arguments: &arguments::Rollback,
+    talk: &Talk,
+) -> Result<Outcome, CommandError> {
+    let mut anew = Anew::new(arguments.wait);
+    loop {
+        let prepared = talk.unless_cancelled(prepare(session, arguments, talk, &mut anew));
+        let going = prepared.await?;
+        if going.prospect.plan.is_empty() {
+            let outcome = Outcome {
+                run: None,
+                outcome: OutcomeKind::Unchanged,
+                exit_code: 0,
+                hosts: talk.seen(),
+            };
+            talk.outcome(outcome.clone());
+            return Ok(outcome);
+        }
+        let run = going.id.clone();
+        let end = go(session, arguments, talk, (going, anew.may())).await;
+        if !end.anew {
+            return Ok(end.outcome);
+        }
+        anew.refused(run);
+    }
+}
+
+/// Goes back; with it, whether all is planned anew where the plan has become stale.
+async fn go(
+    session: &Session,
+    arguments: &arguments::Rollback,
+    talk: &Talk,
+    (going, anew): (Going, bool),
+) -> RunEnd {
     let Going {
         deployment,
         survey,
@@ -62,6 +92,7 @@ pub(super) async fn run(
         command: "rollback".to_owned(),
         author: session.around.author(None, arguments.reason.clone()),
         wait: arguments.wait,
+        anew,
     };
     let environment = &deployment.project.environment;
     let addresses = &deployment.addresses;
@@ -74,9 +105,11 @@ pub(super) async fn run(
         run,
         content,
     };
-    let outcome = talk.conduct(session, conducted).await;
-    Ok(talk.end(&outcome).await)
+    talk.conduct(session, conducted).await
 }
+
+/// What is agreed to: the plan, and the generation that each app goes to.
+type Agreed = (Plan, BTreeMap<Member, u64>);
 
 /// A rollback, ready to go.
 struct Going {
@@ -92,6 +125,7 @@ async fn prepare(
     session: &Session,
     arguments: &arguments::Rollback,
     talk: &Talk,
+    anew: &mut Anew<Agreed>,
 ) -> Result<Going, CommandError> {
     let project = Project::open(&session.around, Some(&arguments.environment))?;
     let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
@@ -145,9 +179,13 @@ async fn prepare(
     }
     let prospect = deployment.prospect(&survey, wanted, true).await?;
     talk.saw(&survey, Some(&prospect));
+    anew.planned_on(heads(&survey));
     let healing = Healing::find(session, &deployment, &prospect).await?;
+    let agreed = (prospect.plan.clone(), targets(&toward));
     if !prospect.plan.is_empty() {
         refuse_blocked(&prospect.findings)?;
+    }
+    if !prospect.plan.is_empty() && !anew.is_agreed(&agreed) {
         let versions = versions(&toward);
         let proposal = Proposal {
             view: PlanView {
@@ -165,9 +203,14 @@ async fn prepare(
             given: given(arguments),
             allow_irreversible: arguments.allow_irreversible,
             settled,
-            question: "Go back to this?",
+            question: if anew.is_again() {
+                "Something has changed meanwhile. Go back to this instead?"
+            } else {
+                "Go back to this?"
+            },
         };
         approval::propose(session, proposal).await?;
+        anew.agree(agreed);
     }
     Ok(Going {
         deployment,
@@ -243,6 +286,15 @@ fn given(arguments: &arguments::Rollback) -> Given {
         yes: arguments.yes,
         saved_plan: false,
     }
+}
+
+/// The generation that each member goes to.
+fn targets(toward: &BTreeMap<Member, Toward>) -> BTreeMap<Member, u64> {
+    let targets = toward.iter().filter_map(|(member, way)| match way {
+        Toward::Earlier { target, .. } => Some((member.clone(), target.number)),
+        _ => None,
+    });
+    targets.collect()
 }
 
 /// The version that each app goes to.

@@ -31,6 +31,8 @@ pub struct Order {
     pub author: Author,
     /// Whether a lock that is held is waited for.
     pub wait: bool,
+    /// Whether what is refused because its plan has become stale is planned anew.
+    pub anew: bool,
 }
 
 /// Which generation a member goes to.
@@ -142,6 +144,7 @@ pub fn compose(
         parts,
         pace: Pace {
             wait: order.wait,
+            anew: order.anew,
             lock_pause: LOCK_PAUSE,
             bakes: bakes.filter(|(_, bake)| !bake.is_zero()).collect(),
             max_failures: rollout.max_failures,

@@ -16,7 +16,10 @@ use super::events::Events;
 use super::progress::{Member, Progress};
 use super::run::{Cause, ContentSource, Failure, Fleet, Part, Run, RunEnd};
 use crate::helper::protocol::{Holder, RefusalKind};
-use crate::model::{EventKind, Hold, HostName, Outcome};
+use crate::model::{EventKind, Hold, HostName, Outcome, OutcomeKind};
+
+/// The exit code of a plan that has become stale, by the contract.
+const STALE: u8 = 6;
 
 /// A run under way.
 pub(super) struct Conduct {
@@ -130,9 +133,19 @@ impl Conduct {
             exit_code,
             hosts,
         };
-        self.events.emit(EventKind::Outcome(outcome.clone()));
+        let stale = Stopped::Refused { exit_code: STALE };
+        let refused = outcome.outcome == OutcomeKind::Refused && self.stopped == Some(stale);
+        let anew = self.run.pace.anew && refused;
+        self.events.emit(if anew {
+            EventKind::PlannedAnew {
+                run: self.run.id.clone(),
+            }
+        } else {
+            EventKind::Outcome(outcome.clone())
+        });
         RunEnd {
             outcome,
+            anew,
             ends: self.ends,
             failures: self.failures,
             holder: self.holder,
@@ -262,7 +275,7 @@ impl Conduct {
             _ if self.holder.is_some() => 5,
             Cause::Unreachable => 4,
             Cause::Conflict => 10,
-            Cause::Stale => 6,
+            Cause::Stale => STALE,
             Cause::Inconclusive => 9,
             Cause::Verdict | Cause::Other => 1,
         }

@@ -50,6 +50,9 @@ pub struct Run {
 pub struct Pace {
     /// Whether a lock that is held is waited for.
     pub wait: bool,
+    /// Whether what is refused because its plan has become stale is planned anew: then this run's end is
+    /// not the command's.
+    pub anew: bool,
     /// The shortest pause before locks are tried again; the longest is four times that.
     pub lock_pause: Duration,
     /// How long each wave is watched after its gates passed; a wave that isn't in it isn't.
@@ -161,8 +164,10 @@ pub enum Cause {
 /// How a run ended, for whoever has to say it.
 #[derive(Debug, Clone)]
 pub struct RunEnd {
-    /// As the last event said it.
+    /// As the last event said it, unless that one says that all is planned anew.
     pub outcome: Outcome,
+    /// Whether all is to be planned anew: nothing was changed.
+    pub anew: bool,
     /// What became of each member.
     pub ends: BTreeMap<Member, MemberEnd>,
     /// What failed, in the order in which it did.
@@ -172,7 +177,8 @@ pub struct RunEnd {
 }
 
 /// Conducts a run from the locks to the outcome. The outcome is the last event, exactly once,
-/// after every host that can be reached has given its locks back.
+/// after every host that can be reached has given its locks back. Where all is to be planned anew
+/// the last event says that instead.
 pub async fn conduct(
     run: Run,
     fleet: &Fleet,

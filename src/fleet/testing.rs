@@ -165,6 +165,7 @@ impl Lab {
             parts: parts.collect(),
             pace: Pace {
                 wait: false,
+                anew: false,
                 lock_pause: Duration::from_millis(1),
                 bakes: BTreeMap::new(),
                 max_failures: 0,

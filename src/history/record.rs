@@ -5,7 +5,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::error::HistoryError;
 use super::store::History;
-use crate::model::{Event, EventKind, Outcome, RunId};
+use crate::model::{Event, EventKind, Outcome, OutcomeKind, RunId};
 
 /// What is worth knowing of a run and isn't in its events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,7 +65,10 @@ fn take_all(
         if result.is_ok() {
             result = take(&history.connection, &mut run, about, &event);
         }
-        if matches!(event.kind, EventKind::Outcome(_)) {
+        if matches!(
+            event.kind,
+            EventKind::Outcome(_) | EventKind::PlannedAnew { .. }
+        ) {
             break;
         }
     }
@@ -164,6 +167,12 @@ fn take(
             )?;
         }
         EventKind::Outcome(outcome) => end(connection, run, at, outcome)?,
+        EventKind::PlannedAnew { run } => {
+            connection.execute(
+                "UPDATE runs SET ended = ?2, outcome = ?3 WHERE id = ?1",
+                params![run.0, at, OutcomeKind::Refused.as_str()],
+            )?;
+        }
         _ => {}
     }
     Ok(())

@@ -186,6 +186,11 @@ pub enum EventKind {
         /// The words.
         text: String,
     },
+    /// A run was refused because its plan had become stale, and nothing was changed: another run follows.
+    PlannedAnew {
+        /// The run that was refused.
+        run: RunId,
+    },
     /// The last event, exactly once.
     Outcome(Outcome),
 }

@@ -144,6 +144,9 @@ pub fn message(event: &EventKind) -> String {
             Some(host) => format!("{host}: {text}"),
             None => text.clone(),
         },
+        EventKind::PlannedAnew { run } => {
+            format!("what the run {run} was planned on has changed: planning anew")
+        }
         EventKind::Outcome(outcome) => super::outcome::summary(outcome),
     }
 }

@@ -46,6 +46,9 @@ impl Progress {
             self.clear();
             return;
         }
+        if let EventKind::PlannedAnew { .. } = &event.kind {
+            self.clear();
+        }
         let text = message(&event.kind);
         if let Some(host) = host(&event.kind)
             && self.bars.is_some()

@@ -256,6 +256,44 @@ async fn a_stale_plan_changes_nothing_anywhere() {
 }
 
 #[tokio::test]
+async fn a_stale_plan_that_is_made_anew_is_no_outcome() {
+    let kind = RefusalKind::Stale;
+    let lab = three(vec![Fault::Refuse { at: "begin", kind }]);
+    let mut run = lab.run(two_waves());
+    run.pace.anew = true;
+    let (events, receiver) = testing::events();
+    let never = Cancelling::never();
+    let end = conduct(run, &lab.fleet, Arc::new(Texts), &events, &never).await;
+    assert!(end.anew);
+    let events = testing::all(receiver);
+    assert!(matches!(
+        events.last(),
+        Some(EventKind::PlannedAnew { run }) if run.0 == "the-run"
+    ));
+    let is_outcome = |it: &EventKind| matches!(it, EventKind::Outcome(_));
+    assert!(!events.iter().any(is_outcome));
+    for name in ["a", "b", "c"] {
+        let host = lab.host(name);
+        assert!(host.locked.is_none() && host.open.is_none(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_stale_is_planned_anew() {
+    let kind = RefusalKind::Host;
+    for fault in [
+        Fault::Refuse { at: "begin", kind },
+        Fault::Busy { times: 1 },
+    ] {
+        let lab = three(vec![fault]);
+        let mut run = lab.run(two_waves());
+        run.pace.anew = true;
+        let (end, _) = conducted(&lab, run).await;
+        assert!(!end.anew && end.outcome.outcome == OutcomeKind::Refused);
+    }
+}
+
+#[tokio::test]
 async fn a_host_that_isnt_ready_takes_all_back() {
     for after in [false, true] {
         let lab = three(vec![Fault::Lost { at: "ready", after }]);

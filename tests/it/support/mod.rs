@@ -7,6 +7,7 @@ mod lab;
 mod project;
 mod rosey;
 mod snapshot;
+mod terminal;
 mod wait;
 
 pub use lab::{Lab, Wanted};
@@ -23,6 +24,7 @@ pub use snapshot::Look;
     reason = "part of the vocabulary, like what main.rs says of dead code"
 )]
 pub use snapshot::Snapshot;
+pub use terminal::Terminal;
 pub use wait::wait_until;
 
 use std::path::{Path, PathBuf};
