@@ -1,5 +1,6 @@
 //! `rosey apply`: makes the servers as declared, or leaves them as they were.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::discover::find_project;
@@ -12,16 +13,16 @@ use crate::report::progress::Volume;
 
 use super::anew::{Anew, heads};
 use super::approval::{self, Given, Proposal, refuse_blocked};
-use super::arguments;
+use super::arguments::{self, Choice};
 use super::conducting::{Conducted, Talk};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::freeze::refuse_frozen;
-use super::notes::refuse_busy;
 use super::plan::{Planned, body, holds, plan, versions, view, way_out};
 use super::project::Project;
 use super::restating::Restatement;
 use super::settling::{self, Settling};
+use super::steady::is_same;
 use super::surroundings::Surroundings;
 use super::{Session, gate, waiting};
 
@@ -141,12 +142,12 @@ async fn prepare(
         choice.except.clone_from(&saved.body.except);
     }
     let version = arguments.version.as_deref();
-    let mut planned = plan(session, project, &choice, version).await?;
-    let survey = &planned.declaration.survey;
-    if waiting::until_free(&planned.deployment, survey, arguments.wait, talk).await? {
-        // What was planned on is no more: the run that was waited for has changed it.
-        planned = plan(session, planned.deployment.project, &choice, version).await?;
-    }
+    let planning = Planning {
+        choice: &choice,
+        version,
+        wait: arguments.wait,
+    };
+    let mut planned = plan_steadily(session, project, &planning, talk).await?;
     talk.saw(&planned.declaration.survey, Some(&planned.prospect));
     let given = Given {
         yes: arguments.yes,
@@ -171,7 +172,7 @@ async fn prepare(
         };
         let survey = &planned.declaration.survey;
         settling::settle(session, &planned.deployment, survey, talk, settling).await?;
-        planned = plan(session, planned.deployment.project, &choice, version).await?;
+        planned = plan_steadily(session, planned.deployment.project, &planning, talk).await?;
         talk.saw(&planned.declaration.survey, Some(&planned.prospect));
     }
     anew.planned_on(heads(&planned.declaration.survey));
@@ -183,8 +184,6 @@ async fn prepare(
     refuse_held(&planned)?;
     refuse_blocked(&planned.prospect.findings)?;
     if planned.prospect.plan.is_empty() {
-        // In the middle of somebody's run everything may be as declared, and is not known to stay so.
-        refuse_busy(&planned.declaration.survey, environment)?;
         return Ok(planned);
     }
     if anew.is_agreed(&planned.prospect.plan) {
@@ -206,6 +205,37 @@ async fn prepare(
     approval::propose(session, proposal).await?;
     anew.agree(planned.prospect.plan.clone());
     Ok(planned)
+}
+
+/// What is planned.
+struct Planning<'a> {
+    choice: &'a Choice,
+    version: Option<&'a str>,
+    wait: bool,
+}
+
+/// Plans while no run is under way, as far as that can be known without a lock.
+///
+/// A plan that has become old is refused by the hosts when it begins. That nothing is to be done nobody
+/// refuses, and in the middle of somebody's run everything may be as declared and not stay so: that is
+/// believed only where no run has begun meanwhile.
+async fn plan_steadily(
+    session: &Session,
+    mut project: Project,
+    planning: &Planning<'_>,
+    talk: &Talk,
+) -> Result<Planned, CommandError> {
+    loop {
+        let planned = plan(session, project, planning.choice, planning.version).await?;
+        let (deployment, survey) = (&planned.deployment, &planned.declaration.survey);
+        let is_old = waiting::until_free(deployment, survey, planning.wait, talk).await?
+            || planned.prospect.plan.is_empty()
+                && !is_same(survey, &deployment.survey(BTreeMap::new()).await?);
+        if !is_old {
+            return Ok(planned);
+        }
+        project = planned.deployment.project;
+    }
 }
 
 /// Whether a target is a saved plan rather than an environment.

@@ -26,6 +26,7 @@ use super::notes::refuse_busy;
 use super::project::Project;
 use super::restarts::restarts;
 use super::settling::{self, Settling};
+use super::steady::steady;
 use super::surroundings::Surroundings;
 
 pub(super) async fn run(
@@ -35,11 +36,10 @@ pub(super) async fn run(
     let project = Project::open(&session.around, Some(&arguments.environment))?;
     let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
     let survey = deployment.survey(BTreeMap::new()).await?;
-    refuse_busy(&survey, &deployment.project.environment.name)?;
     // The document is on stdout: what happens goes to a person's stderr.
     let talk = arguments.heal.then(|| Talk::begin(session, false));
     let Some(talk) = talk else {
-        let found = look(&arguments, &deployment, &survey).await?;
+        let (_, found) = look(&arguments, &deployment, survey).await?;
         return Ok(if found.plan.is_empty() {
             Exit::DONE
         } else {
@@ -58,16 +58,31 @@ pub(super) async fn run(
     heal(session, &arguments, &deployment, healing, talk).await
 }
 
-/// Says what was changed since, on stdout.
+/// Reads what was changed since, while no run is under way, and says it on stdout. Gives what it was read
+/// on too.
 async fn look(
     arguments: &arguments::Drift,
     deployment: &Deployment,
+    survey: Survey,
+) -> Result<(Survey, Prospect), CommandError> {
+    let environment = &deployment.project.environment.name;
+    let again = async || deployment.survey(BTreeMap::new()).await;
+    let read = async |survey: &Survey| {
+        let wanted = last_applied(survey);
+        deployment.prospect(survey, wanted, arguments.heal).await
+    };
+    let (survey, prospect) = steady(environment, survey, again, read).await?;
+    say(arguments, deployment, &survey, &prospect);
+    Ok((survey, prospect))
+}
+
+fn say(
+    arguments: &arguments::Drift,
+    deployment: &Deployment,
     survey: &Survey,
-) -> Result<Prospect, CommandError> {
-    let prospect = deployment
-        .prospect(survey, last_applied(survey), arguments.heal)
-        .await?;
-    let findings = findings(&prospect);
+    prospect: &Prospect,
+) {
+    let findings = findings(prospect);
     if arguments.json {
         let environment = &deployment.project.environment.name;
         let drifted = !prospect.plan.is_empty();
@@ -95,7 +110,6 @@ async fn look(
             deployment.project.environment.name
         ));
     }
-    Ok(prospect)
 }
 
 /// What was last applied, for each member that has a generation.
@@ -134,6 +148,7 @@ async fn prepare(
         yes: arguments.yes,
         saved_plan: false,
     };
+    refuse_busy(&survey, &environment.name)?;
     let settled = settling::is_needed(&survey);
     if settled {
         refuse_frozen(&survey, &environment.name)?;
@@ -143,7 +158,7 @@ async fn prepare(
         settling::settle(session, deployment, &survey, talk, settling).await?;
         survey = deployment.survey(BTreeMap::new()).await?;
     }
-    let prospect = look(arguments, deployment, &survey).await?;
+    let (survey, prospect) = look(arguments, deployment, survey).await?;
     if prospect.plan.is_empty() {
         return Ok(None);
     }

@@ -39,6 +39,7 @@ mod settling;
 mod siblings;
 mod show;
 mod status;
+mod steady;
 mod surroundings;
 mod trust;
 mod unfreeze;

@@ -485,14 +485,7 @@ impl FakeHost {
                 && *times > 0
             {
                 *times -= 1;
-                let holder = Holder {
-                    app: app(),
-                    run: RunId("another".to_owned()),
-                    author: author(),
-                    command: "apply".to_owned(),
-                    since: "2026-11-20T11:00:00Z".to_owned(),
-                    process: 7,
-                };
+                let holder = holder(RunId("another".to_owned()));
                 return Deed::Answer(Vec::new(), Reply::Busy(holder));
             }
         }
@@ -571,7 +564,7 @@ impl FakeHost {
             app_owner: owner,
             ledger: (!self.ledger.generations.is_empty()).then(|| self.ledger.clone()),
             releases: BTreeMap::new(),
-            holder: None,
+            holder: self.locked.clone().map(holder),
             interrupted: self.open.clone().map(|run| Interrupted {
                 run,
                 command: "apply".to_owned(),
@@ -586,6 +579,17 @@ impl FakeHost {
             }),
             left: Vec::new(),
         }
+    }
+}
+
+fn holder(run: RunId) -> Holder {
+    Holder {
+        app: app(),
+        run,
+        author: author(),
+        command: "apply".to_owned(),
+        since: "2026-11-20T11:00:00Z".to_owned(),
+        process: 7,
     }
 }
 
