@@ -57,21 +57,15 @@ fn parts(found: &Found) -> (String, String, String) {
     let unknown = "        // http \"http://127.0.0.1:{{ port }}/health\" { status 200; }    // if it listens on $PORT\n";
     let exec = |command: &str| format!("        exec \"{command}\"\n");
     let (tasks, start, gate) = match &found.content {
-        Content::Python {
-            start,
-            requirements: false,
-        } => (
+        Content::Python { start, inputs } if inputs.is_empty() => (
             String::new(),
             exec(&format!("python3 {start}")),
             unknown.to_owned(),
         ),
-        Content::Python {
-            start,
-            requirements: true,
-        } => (
+        Content::Python { start, inputs } => (
             task(
                 "python3 -m venv .venv && .venv/bin/pip install --quiet -r requirements.txt",
-                &["requirements.txt".to_owned()],
+                inputs,
                 ".venv",
             ),
             exec(&format!(".venv/bin/python {start}")),
@@ -81,7 +75,8 @@ fn parts(found: &Found) -> (String, String, String) {
             (String::new(), exec(start), unknown.to_owned())
         }
         Content::Node { start, inputs } => {
-            let install = if inputs.len() > 1 {
+            let locked = |input: &String| input == "package-lock.json";
+            let install = if inputs.iter().any(locked) {
                 "npm ci"
             } else {
                 "npm install"
@@ -92,6 +87,12 @@ fn parts(found: &Found) -> (String, String, String) {
                 unknown.to_owned(),
             )
         }
+        Content::Program { start } => (
+            String::new(),
+            // With a slash it is meant from where the service stands, not looked for on the server.
+            exec(&format!("./{start}")),
+            unknown.to_owned(),
+        ),
         Content::Static => (
             String::new(),
             exec("python3 -m http.server {{ port }} --bind 127.0.0.1"),

@@ -3,8 +3,9 @@
 //! Reads a few files by their usual names; what isn't recognised is no guess but the example.
 
 use std::fs;
-use std::io;
-use std::path::Path;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path};
 
 use serde_json::Value;
 
@@ -30,10 +31,12 @@ pub struct Found {
 /// What an app is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Python: the file that is started, and whether there are requirements.
-    Python { start: String, requirements: bool },
+    /// Python: the file that is started, and the files that dependencies come from.
+    Python { start: String, inputs: Vec<String> },
     /// Node: the command that starts it, and the files that dependencies come from.
     Node { start: String, inputs: Vec<String> },
+    /// A program that was built: its path.
+    Program { start: String },
     /// Files that are served as they are.
     Static,
     /// Nothing that is known: a small example is written.
@@ -94,11 +97,38 @@ fn content(directory: &Path) -> Content {
     match start {
         Some(start) => Content::Python {
             start: start.to_owned(),
-            requirements: has("requirements.txt"),
+            inputs: requirements(directory),
         },
-        None if has("index.html") => Content::Static,
-        None => Content::Example,
+        None => match program(directory) {
+            Some(start) => Content::Program { start },
+            None if has("index.html") => Content::Static,
+            None => Content::Example,
+        },
     }
+}
+
+/// The one program that was built, where there is one and no more.
+fn program(directory: &Path) -> Option<String> {
+    let mut programs = Vec::new();
+    for place in ["", "bin/"] {
+        let entries = fs::read_dir(directory.join(place));
+        let names = entries.into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        let paths = names.map(|name| format!("{place}{name}"));
+        programs.extend(paths.filter(|path| is_plain(path) && is_program(&directory.join(path))));
+    }
+    match programs.as_slice() {
+        [only] => Some(only.clone()),
+        _ => None,
+    }
+}
+
+/// Whether a file may be executed and begins as ELF does (elf(5)); scripts are what people have many of.
+fn is_program(path: &Path) -> bool {
+    let executable = fs::metadata(path).is_ok_and(|it| it.is_file() && it.mode() & 0o111 != 0);
+    let mut magic = [0; 4];
+    let read = |mut file: fs::File| file.read_exact(&mut magic);
+    executable && fs::File::open(path).and_then(read).is_ok() && &magic == b"\x7fELF"
 }
 
 /// How `npm start` would start it, without npm between: that wouldn't pass signals on.
@@ -120,18 +150,58 @@ fn node(directory: &Path) -> Option<Content> {
     let start = script
         .map(str::to_owned)
         .or_else(|| file.map(|file| format!("node {file}")))?;
-    let needs = |it: &Value| it.as_object().is_some_and(|it| !it.is_empty());
-    let inputs: &[&str] = match (
-        package.get("dependencies").is_some_and(needs),
-        has("package-lock.json"),
-    ) {
-        (false, _) => &[],
-        (true, true) => &["package.json", "package-lock.json"],
-        (true, false) => &["package.json"],
-    };
-    Some(Content::Node {
-        start,
-        inputs: inputs.iter().map(|&it| it.to_owned()).collect(),
+    let dependencies = package.get("dependencies").and_then(Value::as_object);
+    let mut inputs = Vec::new();
+    if let Some(dependencies) = dependencies.filter(|it| !it.is_empty()) {
+        let files = ["package.json", "package-lock.json", ".npmrc"];
+        inputs.extend(files.into_iter().filter_map(|it| own(directory, it)));
+        let values = dependencies.values().filter_map(Value::as_str);
+        let files = values.filter_map(|it| it.strip_prefix("file:"));
+        inputs.extend(files.filter_map(|it| own(directory, it)));
+    }
+    Some(Content::Node { start, inputs })
+}
+
+/// `requirements.txt` with everything of the project that it names, since dependencies are made from that
+/// alone (pip's "Requirements File Format"); nothing where there is none.
+fn requirements(directory: &Path) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut todo: Vec<String> = own(directory, "requirements.txt").into_iter().collect();
+    while let Some(file) = todo.pop() {
+        if found.contains(&file) {
+            continue;
+        }
+        // What is no text, such as a wheel, names nothing.
+        let text = fs::read_to_string(directory.join(&file)).unwrap_or_default();
+        let beside = file.rsplit_once('/').map_or("", |(beside, _)| beside);
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let word = words.find(|word| !word.starts_with('-'));
+            let path = word.map(|word| match beside {
+                "" => word.to_owned(),
+                beside => format!("{beside}/{word}"),
+            });
+            todo.extend(path.and_then(|path| own(directory, &path)));
+        }
+        found.push(file);
+    }
+    found
+}
+
+/// A file or directory of the project, as a task names it among its inputs; none for anything else.
+fn own(directory: &Path, name: &str) -> Option<String> {
+    let name = name.strip_prefix("./").unwrap_or(name);
+    let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
+    let path = Path::new(name);
+    if !is_plain(name) || name.is_empty() || !path.components().all(inside) {
+        return None;
+    }
+    let kind = fs::metadata(directory.join(path)).ok()?;
+    let name = name.trim_end_matches('/');
+    Some(if kind.is_dir() {
+        format!("{name}/")
+    } else {
+        name.to_owned()
     })
 }
 
@@ -199,6 +269,8 @@ fn unused(directory: &Path, names: &[&str]) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn with(files: &[(&str, &str)]) -> (tempfile::TempDir, Found) {
@@ -239,7 +311,7 @@ mod tests {
             found.content,
             Content::Python {
                 start: "server.py".into(),
-                requirements: true
+                inputs: vec!["requirements.txt".into()],
             }
         );
         assert!(found.version);
@@ -247,6 +319,21 @@ mod tests {
         assert_eq!((found.content, found.version), (Content::Static, false));
         let (_directory, found) = with(&[("app.py", ""), ("systemd/bot.service", "")]);
         assert_eq!(found.unit.as_deref(), Some("systemd/bot.service"));
+    }
+
+    #[test]
+    fn a_program_that_was_built_is_known_where_there_is_but_one() {
+        let (directory, _) = with(&[("bin/notes.txt", "\x7fELF"), ("index.html", "")]);
+        let build = |name: &str, begins: &str| {
+            let path = directory.path().join(name);
+            fs::write(&path, begins).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            detect(directory.path()).unwrap().content
+        };
+        assert_eq!(build("run.sh", "#!/bin/sh\n"), Content::Static);
+        let start = "bin/serve".to_owned();
+        assert_eq!(build("bin/serve", "\x7fELF…"), Content::Program { start });
+        assert_eq!(build("other", "\x7fELF…"), Content::Static);
     }
 
     #[test]
@@ -269,6 +356,47 @@ mod tests {
             ("node server.js".into(), 1)
         );
         assert!(with(&[("package.json", "{broken")]).1.is_example());
+    }
+
+    #[test]
+    fn dependencies_are_made_from_all_that_is_named_for_them() {
+        let inputs = |files: &[(&str, &str)]| match with(files).1.content {
+            Content::Node { inputs, .. } | Content::Python { inputs, .. } => inputs,
+            other => panic!("{other:?}"),
+        };
+        let package = r#"{"main": "x.js", "dependencies": {"a": "^1", "b": "file:./lib/b.tgz", "c": "file:../c"}}"#;
+        let node = [
+            ("package.json", package),
+            ("x.js", ""),
+            (".npmrc", ""),
+            ("lib/b.tgz", ""),
+        ];
+        assert_eq!(inputs(&node), ["package.json", ".npmrc", "lib/b.tgz"]);
+        let first = "-r more/base.txt  # and more\n./own.whl ; python_version > '3'\nsix==1.17\n/etc/hosts\n-e ./lib\n";
+        let python = [
+            ("main.py", ""),
+            ("requirements.txt", first),
+            ("more/base.txt", "-c ../outside.txt\n-c limits.txt\n"),
+            ("more/limits.txt", ""),
+            ("lib/setup.py", ""),
+            ("own.whl", "\0"),
+        ];
+        let mut found = inputs(&python);
+        found.sort();
+        let named = [
+            "lib/",
+            "more/base.txt",
+            "more/limits.txt",
+            "own.whl",
+            "requirements.txt",
+        ];
+        assert_eq!(found, named);
+        // Itself again is no end of it.
+        let round = [
+            ("main.py", ""),
+            ("requirements.txt", "-r requirements.txt\n"),
+        ];
+        assert_eq!(inputs(&round), ["requirements.txt"]);
     }
 
     #[test]

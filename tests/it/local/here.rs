@@ -164,6 +164,11 @@ impl<'a> Here<'a> {
         get(self.port, path)
     }
 
+    /// What the bot answers to something that is sent to a path.
+    pub fn post(&self, path: &str, body: &str) -> Option<Value> {
+        ask(self.port, ("POST", path), body)
+    }
+
     /// The version that serves; none when nothing does.
     pub fn serving(&self) -> Option<String> {
         let health = self.get("/api/health")?;
@@ -252,18 +257,32 @@ pub fn lines_with_one_outcome(ran: &Ran, code: i32) -> Vec<Value> {
 
 /// Asks for a path on this machine as the simplest of clients.
 pub fn get(port: u16, path: &str) -> Option<Value> {
+    ask(port, ("GET", path), "")
+}
+
+/// The same for what is no JSON.
+pub fn get_text(port: u16, path: &str) -> Option<String> {
+    ask_text(port, ("GET", path), "")
+}
+
+fn ask(port: u16, how: (&str, &str), body: &str) -> Option<Value> {
+    serde_json::from_str(&ask_text(port, how, body)?).ok()
+}
+
+fn ask_text(port: u16, (method, path): (&str, &str), body: &str) -> Option<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream
         .set_read_timeout(Some(Duration::from_secs(10)))
         .ok()?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
     )
     .ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
-    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
 }
 
 pub fn signal(process: u32, signal: Signal) {

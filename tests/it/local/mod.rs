@@ -7,6 +7,7 @@ mod here;
 mod approval;
 mod convergence;
 mod drift;
+mod first;
 mod first_come;
 mod foreign;
 mod going_back;
