@@ -131,9 +131,8 @@ fn read(
     }
     let commit = format!("{reference}^{{commit}}");
     let resolve = ["rev-parse", "--verify", "--end-of-options", &commit];
-    let commit = String::from_utf8_lossy(&ask(repository, &resolve)?)
-        .trim()
-        .to_owned();
+    let resolved = ask(repository, &resolve).map_err(|problem| about(reference, problem))?;
+    let commit = String::from_utf8_lossy(&resolved).trim().to_owned();
     let list = ["ls-tree", "-r", "-t", "-z", "--full-tree", &commit];
     let listed = parse(&ask(repository, &list)?)?;
     let ignore_file = listed.iter().find(|listed| {
@@ -257,6 +256,17 @@ fn git(repository: &Path, arguments: &[&str]) -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// The same problem, with the reference that git doesn't name when it knows no such one.
+fn about(reference: &str, problem: SourceProblem) -> SourceProblem {
+    match problem {
+        SourceProblem::Git { doing, words } => SourceProblem::Git {
+            doing: format!("{doing} {reference}"),
+            words: format!("{words}; fetch it, or name another ref"),
+        },
+        other => other,
+    }
 }
 
 fn ask(repository: &Path, arguments: &[&str]) -> Result<Vec<u8>, SourceProblem> {
@@ -466,9 +476,10 @@ mod tests {
         let repository = repository();
         let at = repository.path();
         let unknown = read_git(at, "v9", &[]).unwrap_err().to_string();
-        assert!(unknown.contains("git rev-parse: "), "{unknown}");
+        assert!(unknown.contains("git rev-parse v9: "), "{unknown}");
+        assert!(unknown.contains("name another ref"), "{unknown}");
         let option = read_git(at, "--help", &[]).unwrap_err().to_string();
-        assert!(option.contains("git rev-parse: "), "{option}");
+        assert!(option.contains("git rev-parse --help: "), "{option}");
         let head = "160000,0123456789012345678901234567890123456789,sub";
         run(at, &["update-index", "--add", "--cacheinfo", head]);
         run(at, &["commit", "-q", "-m", "two"]);
