@@ -63,6 +63,12 @@ fn what_is_protected_is_insisted_on() {
             "1.0.0",
         ])
         .exits(9);
+    let in_ci = here
+        .rosey
+        .command(&["apply", "test"])
+        .env("CI", "true")
+        .output();
+    assert_eq!(in_ci.unwrap().status.code(), Some(9));
     assert!(!here.root().exists());
     here.rosey.run(&all).exits(0);
     assert_eq!(here.serving().as_deref(), Some("1.0.0"));

@@ -147,6 +147,40 @@ fn a_root_of_a_script_is_adopted_and_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn what_another_app_has_made_is_its_own() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    std::fs::create_dir(project.path("outside")).unwrap();
+    let path = project.path("outside/site.conf");
+    project.write("bot/site.conf.j2", "port {{ port }}\n");
+    declare(&here, &path);
+    here.apply().exits(0);
+    let look = || {
+        Look::at([project.path("outside"), here.root()])
+            .except("*/shared/data/*")
+            .here()
+    };
+    let before = look();
+    // Adopting is for what nobody has: neither the file nor the root itself is.
+    for (root, what) in [("../other", "site.conf"), ("../srv/inner", "srv")] {
+        project.environment(
+            "other",
+            &format!(
+                "host \"here\" local=#true\napp \"other\" {{\n    root \"{root}\"\n    source \"../bot\"\n    \
+                 adopt #true\n    file \"{}\" from=\"VERSION\" adopt=#true\n}}\n",
+                path.display()
+            ),
+        );
+        let ran = here.rosey.run(&["apply", "other", "--yes"]).exits(10);
+        for word in [what, "test"] {
+            assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
+        }
+        before.must_equal(&look());
+    }
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+}
+
+#[test]
 fn two_environments_cannot_have_the_same_root() {
     let project = Project::with_bot();
     let here = Here::applied(&project);

@@ -5,18 +5,23 @@
 mod here;
 
 mod approval;
+mod contract;
 mod convergence;
+mod data;
 mod drift;
 mod first;
 mod first_come;
 mod foreign;
 mod going_back;
 mod input;
+mod judged;
 mod leaving;
 mod ports;
 mod rollback;
 mod saved_plans;
 mod secrets;
+mod several;
+mod sources;
 mod tasks;
 mod told;
 mod turns;

@@ -85,6 +85,29 @@ fn edited_or_cut_it_is_refused() {
 }
 
 #[test]
+fn expired_it_is_refused() {
+    let project = Project::with_bot();
+    let here = saved(&project);
+    let whole = std::fs::read_to_string(project.path(FILE)).unwrap();
+    let line = |text: &str| text.trim_start().starts_with("expires:");
+    let lines = whole.lines().map(|text| match line(text) {
+        true => text.split_once(':').unwrap().0.to_owned() + ": '2020-01-01T00:00:00.000Z'",
+        false => text.to_owned(),
+    });
+    let lines: Vec<_> = lines.collect();
+    project.write("plans/old.yaml", &(lines.join("\n") + "\n"));
+    let ran = refused(&here, "plans/old.yaml");
+    assert!(
+        ran.stderr.contains("expired at 2020-01-01"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("rosey plan"), "{}", ran.stderr);
+    // The plan itself is as good as it was.
+    here.rosey.run(&["apply", FILE]).exits(0);
+}
+
+#[test]
 fn what_has_changed_since_is_named() {
     let project = Project::with_bot();
     let here = saved(&project);

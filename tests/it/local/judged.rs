@@ -1,0 +1,111 @@
+//! After the way back the old generation's own gates judge, and only those that passed before the run.
+
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+
+use super::here::{Here, PATIENCE, lines_with_one_outcome, signal};
+use crate::support::{Project, Ran, wait_until};
+
+/// Version 1 stands, with a gate that passes while a file is there.
+fn with_a_gate<'a>(project: &'a Project) -> (Here<'a>, PathBuf) {
+    let here = Here::at(project);
+    let well = project.write("well", "");
+    let gate = format!("command \"well\" run=\"test -e {}\"", well.display());
+    here.declare("within \"5s\"", "within \"1s\"");
+    here.declare(
+        "process \"bot\"\n",
+        &format!("process \"bot\"\n        {gate}\n"),
+    );
+    here.apply().exits(0);
+    (here, well)
+}
+
+#[test]
+fn a_gate_that_failed_before_the_run_judges_no_way_back() {
+    let project = Project::with_bot();
+    let (here, well) = with_a_gate(&project);
+    std::fs::remove_file(well).unwrap();
+    let before = here.look();
+    project.write("bot/VERSION", "2.0.0");
+    let lines = here.apply_json(&[], 7);
+    assert_eq!(lines.last().unwrap()["outcome"], "rolled-back");
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+}
+
+#[test]
+fn a_gate_that_passed_before_and_fails_after_needs_a_person() {
+    let project = Project::with_bot();
+    let (here, well) = with_a_gate(&project);
+    let before = here.look();
+    // What this does outside of the release its undo doesn't take back.
+    here.add(&format!(
+        "task \"careless\" {{ run \"rm -f {}\"; undo \"true\"; }}",
+        well.display()
+    ));
+    project.write("bot/VERSION", "2.0.0");
+    let lines = here.apply_json(&[], 8);
+    let outcome = lines.last().unwrap();
+    assert_eq!(outcome["outcome"], "stuck");
+    assert_eq!(outcome["hosts"]["here"]["version"], "1.0.0");
+    let said: Vec<_> = lines
+        .iter()
+        .map(|line| line["message"].as_str().unwrap())
+        .collect();
+    let said = said.join("\n");
+    assert!(said.contains("well passed before and fails now"), "{said}");
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    // A person puts it right; nothing else is left to do, and no lock is left.
+    project.write("well", "");
+    here.rosey.run(&["verify", "test"]).exits(0);
+    here.rosey.run(&["drift", "test"]).exits(0);
+    here.declare("task \"careless\"", "// task \"careless\"");
+    here.apply().exits(0);
+    assert_eq!(here.serving().as_deref(), Some("2.0.0"));
+}
+
+#[test]
+fn what_somebody_changes_under_a_run_is_overwritten_by_nobody() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let site = project.path("outside/site.conf");
+    std::fs::create_dir(project.path("outside")).unwrap();
+    project.write("bot/site.conf.j2", "{{ version }}\n");
+    here.add(&format!(
+        "file \"{}\" from=\"site.conf.j2\"",
+        site.display()
+    ));
+    here.apply().exits(0);
+    let before = here.look();
+    project.write("bot/VERSION", "2.0.0");
+    // Everything is new when the gates are read, and this one waits.
+    here.declare(
+        "process \"bot\"\n",
+        "process \"bot\"\n        command \"wait\" run=\"touch data/asked; false\"\n",
+    );
+    here.declare("within \"5s\"", "within \"60s\"");
+    let apply = ["apply", "test", "--yes", "--json"];
+    let child = here.rosey.command(&apply).spawn().unwrap();
+    let asked = here.root().join("shared/data/asked");
+    wait_until("the gates to be read", PATIENCE, || asked.exists());
+    assert_eq!(std::fs::read_to_string(&site).unwrap(), "2.0.0\n");
+    std::fs::write(&site, "by hand\n").unwrap();
+    signal(child.id(), Signal::INT);
+    let ran = Ran::new("apply".to_owned(), &child.wait_with_output().unwrap());
+    let lines = lines_with_one_outcome(&ran, 8);
+    assert_eq!(lines.last().unwrap()["outcome"], "stuck");
+    assert!(ran.stdout.contains("site.conf"), "{}", ran.stdout);
+    assert_eq!(std::fs::read_to_string(&site).unwrap(), "by hand\n");
+    // All that nobody else has touched is back.
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    let drift = here.rosey.run(&["drift", "test", "--json"]).exits(2).json();
+    let findings = drift["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 1, "{drift:#}");
+    here.rosey
+        .run(&["drift", "test", "--heal", "--yes"])
+        .exits(0);
+    assert_eq!(std::fs::read_to_string(&site).unwrap(), "1.0.0\n");
+}

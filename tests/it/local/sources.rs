@@ -1,0 +1,115 @@
+//! Where content comes from: what a build makes on the controller, and what a commit holds.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::here::Here;
+use crate::support::Project;
+
+/// An environment with one app that is content alone.
+fn content<'a>(project: &'a Project, source: &str) -> Here<'a> {
+    let here = Here::at(project);
+    project.environment(
+        "test",
+        &format!(
+            "host \"here\" local=#true\napp \"site\" {{\n    root \"../srv\"\n    {source}\n}}\n"
+        ),
+    );
+    here
+}
+
+fn deployed(here: &Here<'_>, path: &str) -> Option<String> {
+    std::fs::read_to_string(here.root().join("current").join(path)).ok()
+}
+
+#[test]
+fn what_a_build_makes_is_content_and_is_made_once_for_its_inputs() {
+    let project = Project::new();
+    let here = content(
+        &project,
+        r#"source "../src" { exclude "in.txt"; }
+    build "echo built >> ../builds; mkdir -p dist; tr a-z A-Z < in.txt > dist/out.txt" { inputs "in.txt"; output "dist"; }"#,
+    );
+    let builds = || {
+        std::fs::read_to_string(project.path("builds"))
+            .unwrap()
+            .lines()
+            .count()
+    };
+    project.write("src/in.txt", "one\n");
+    project.write("src/page.txt", "page\n");
+    here.rosey.run(&["plan", "test"]).exits(0);
+    here.apply().exits(0);
+    here.apply().exits(0);
+    assert_eq!(deployed(&here, "dist/out.txt").as_deref(), Some("ONE\n"));
+    assert_eq!(deployed(&here, "page.txt").as_deref(), Some("page\n"));
+    assert_eq!(deployed(&here, "in.txt"), None);
+    project.write("src/page.txt", "other\n");
+    here.apply().exits(0);
+    assert_eq!(builds(), 1, "its inputs are the same");
+    project.write("src/in.txt", "two\n");
+    here.apply().exits(0);
+    assert_eq!(builds(), 2);
+    assert_eq!(deployed(&here, "dist/out.txt").as_deref(), Some("TWO\n"));
+    assert_eq!(deployed(&here, "page.txt").as_deref(), Some("other\n"));
+}
+
+#[test]
+fn a_build_that_fails_deploys_nothing_and_tells_its_last_words() {
+    let project = Project::new();
+    let here = content(
+        &project,
+        r#"source "../src"
+    build "test ! -e broken || { echo no such luck >&2; exit 4; }""#,
+    );
+    project.write("src/page.txt", "page\n");
+    here.apply().exits(0);
+    let before = here.look();
+    project.write("src/broken", "");
+    let ran = here.apply().exits(3);
+    for word in ["no such luck", "exited with 4"] {
+        assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
+    }
+    before.must_equal(&here.look());
+}
+
+fn git(directory: &Path, arguments: &[&str]) -> String {
+    let who = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"];
+    let mut command = Command::new("git");
+    command.args(who).args(arguments).current_dir(directory);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_commit_is_deployed_whatever_lies_beside_it() {
+    let project = Project::new();
+    let here = content(&project, "source git=\"../src\" ref=\"v1\"");
+    project.write("src/page.txt", "first\n");
+    let source = project.path("src");
+    git(&source, &["init", "--quiet"]);
+    let commit = |name: &str| {
+        git(&source, &["add", "--all"]);
+        git(&source, &["commit", "--quiet", "--message", name]);
+        git(&source, &["tag", name]);
+        git(&source, &["rev-parse", "HEAD"])
+    };
+    let first = commit("v1");
+    project.write("src/page.txt", "second\n");
+    commit("v2");
+    project.write("src/page.txt", "not committed\n");
+    project.write("src/notes.txt", "not committed\n");
+    here.apply().exits(0);
+    assert_eq!(deployed(&here, "page.txt").as_deref(), Some("first\n"));
+    assert_eq!(deployed(&here, "notes.txt"), None);
+    assert_eq!(deployed(&here, ".git/HEAD"), None);
+    let history = here.rosey.run(&["history", "--json"]).exits(0).json();
+    assert_eq!(history["runs"][0]["author"]["commit"], first, "{history:#}");
+    here.declare("\"v1\"", "\"v2\"");
+    here.apply().exits(0);
+    assert_eq!(deployed(&here, "page.txt").as_deref(), Some("second\n"));
+    here.declare("\"v2\"", "\"v3\"");
+    let ran = here.apply().exits(3);
+    assert!(ran.stderr.contains("v3"), "{}", ran.stderr);
+}
