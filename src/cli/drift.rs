@@ -9,11 +9,13 @@ use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::mixed::mixed;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Survey, Wanted};
+use crate::fleet::run::RunEnd;
 use crate::helper::protocol::Marks;
-use crate::model::{EnvironmentName, OutcomeKind, ResourceId, Step};
+use crate::model::{EnvironmentName, Outcome, OutcomeKind, Plan, ResourceId, Step};
 use crate::report::PlanView;
 
 use super::Session;
+use super::anew::{Anew, heads};
 use super::approval::{self, Given, Proposal, refuse_blocked};
 use super::arguments;
 use super::conducting::{Conducted, Talk, print_line};
@@ -39,27 +41,55 @@ pub(super) async fn run(
     // The document is on stdout: what happens goes to a person's stderr.
     let talk = arguments.heal.then(|| Talk::begin(session, false));
     let Some(talk) = talk else {
-        let (_, found) = look(&arguments, &deployment, survey).await?;
+        let (survey, found) = look(&arguments, &deployment, survey).await?;
+        say(&arguments, &deployment, &survey, &found);
         return Ok(if found.plan.is_empty() {
             Exit::DONE
         } else {
             Exit::DIFFERENCES
         });
     };
-    let prepared = talk.unless_cancelled(prepare(session, &arguments, &deployment, survey, &talk));
-    let healing = match prepared.await {
-        Ok(Some(healing)) => healing,
+    match find_and_heal(session, &arguments, (&deployment, survey), &talk).await {
+        Ok(Some(outcome)) => {
+            let exit = talk.end(&outcome).await;
+            Ok(match outcome.outcome {
+                OutcomeKind::Applied => Exit::DONE,
+                _ => exit,
+            })
+        }
         Ok(None) => {
             talk.close().await;
-            return Ok(Exit::DONE);
+            Ok(Exit::DONE)
         }
-        Err(error) => return Err(talk.refuse(error).await),
-    };
-    heal(session, &arguments, &deployment, healing, talk).await
+        Err(error) => Err(talk.refuse(error).await),
+    }
 }
 
-/// Reads what was changed since, while no run is under way, and says it on stdout. Gives what it was read
-/// on too.
+/// Finds what was changed since and puts it right, as often as another run comes first. None where nothing
+/// is to be put right.
+async fn find_and_heal(
+    session: &Session,
+    arguments: &arguments::Drift,
+    (deployment, mut survey): (&Deployment, Survey),
+    talk: &Talk,
+) -> Result<Option<Outcome>, CommandError> {
+    let mut anew = Anew::new(true);
+    loop {
+        let look = (deployment, survey);
+        let prepared = talk.unless_cancelled(prepare(session, arguments, look, talk, &mut anew));
+        let Some(healing) = prepared.await? else {
+            return Ok(None);
+        };
+        let end = heal(session, arguments, deployment, (healing, anew.may()), talk).await;
+        match end.outcome.run.clone() {
+            Some(run) if end.anew => anew.refused(run),
+            _ => return Ok(Some(end.outcome)),
+        }
+        survey = deployment.survey(BTreeMap::new()).await?;
+    }
+}
+
+/// Reads what was changed since, while no run is under way. Gives what it was read on too.
 async fn look(
     arguments: &arguments::Drift,
     deployment: &Deployment,
@@ -71,11 +101,10 @@ async fn look(
         let wanted = last_applied(survey);
         deployment.prospect(survey, wanted, arguments.heal).await
     };
-    let (survey, prospect) = steady(environment, survey, again, read).await?;
-    say(arguments, deployment, &survey, &prospect);
-    Ok((survey, prospect))
+    steady(environment, survey, again, read).await
 }
 
+/// Says what was changed since, on stdout.
 fn say(
     arguments: &arguments::Drift,
     deployment: &Deployment,
@@ -139,9 +168,9 @@ struct ToHeal {
 async fn prepare(
     session: &Session,
     arguments: &arguments::Drift,
-    deployment: &Deployment,
-    mut survey: Survey,
+    (deployment, mut survey): (&Deployment, Survey),
     talk: &Talk,
+    anew: &mut Anew<Plan>,
 ) -> Result<Option<ToHeal>, CommandError> {
     let environment = &deployment.project.environment;
     let given = Given {
@@ -159,9 +188,14 @@ async fn prepare(
         survey = deployment.survey(BTreeMap::new()).await?;
     }
     let (survey, prospect) = look(arguments, deployment, survey).await?;
+    if !anew.is_again() {
+        // There is one document.
+        say(arguments, deployment, &survey, &prospect);
+    }
     if prospect.plan.is_empty() {
         return Ok(None);
     }
+    anew.planned_on(heads(&survey));
     refuse_frozen(&survey, &environment.name)?;
     refuse_held(&survey, &environment.name)?;
     refuse_blocked(&prospect.findings)?;
@@ -182,9 +216,16 @@ async fn prepare(
         given,
         allow_irreversible: arguments.allow_irreversible,
         settled,
-        question: "Put this right?",
+        question: if anew.is_again() {
+            "Something has changed meanwhile. Put this right instead?"
+        } else {
+            "Put this right?"
+        },
     };
-    approval::propose(session, proposal).await?;
+    if !anew.is_agreed(&prospect.plan) {
+        approval::propose(session, proposal).await?;
+    }
+    anew.agree(prospect.plan.clone());
     Ok(Some(ToHeal {
         survey,
         prospect,
@@ -215,13 +256,14 @@ fn refuse_held(survey: &Survey, environment: &EnvironmentName) -> Result<(), Com
     Ok(())
 }
 
+/// Puts right what was found; with it, whether all is found anew where that has become old.
 async fn heal(
     session: &Session,
     arguments: &arguments::Drift,
     deployment: &Deployment,
-    healing: ToHeal,
-    talk: Talk,
-) -> Result<Exit, CommandError> {
+    (healing, anew): (ToHeal, bool),
+    talk: &Talk,
+) -> RunEnd {
     let environment = &deployment.project.environment;
     let ToHeal {
         survey,
@@ -233,7 +275,7 @@ async fn heal(
         command: "heal".to_owned(),
         author: session.around.author(None, arguments.reason.clone()),
         wait: false,
-        anew: false,
+        anew,
     };
     let toward = prospect.members.keys().filter_map(|member| {
         let current = survey
@@ -263,24 +305,13 @@ async fn heal(
     );
     let content = supply.supply(&mut run);
     let choice = &arguments.choice;
-    let outcome = talk
-        .conduct(
-            session,
-            Conducted {
-                deployment,
-                choice,
-                run,
-                content,
-            },
-        )
-        .await
-        .outcome;
-    let exit = talk.end(&outcome).await;
-    Ok(if outcome.outcome == OutcomeKind::Applied {
-        Exit::DONE
-    } else {
-        exit
-    })
+    let conducted = Conducted {
+        deployment,
+        choice,
+        run,
+        content,
+    };
+    talk.conduct(session, conducted).await
 }
 
 /// One thing that was changed since.

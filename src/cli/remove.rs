@@ -6,12 +6,14 @@ use std::sync::Arc;
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::declared::DeclaredContent;
 use crate::fleet::prospect::{Prospect, Survey, Wanted};
+use crate::fleet::run::RunEnd;
 use crate::fleet::{Locked, removed};
-use crate::model::{Outcome, OutcomeKind};
+use crate::model::{Outcome, OutcomeKind, Plan};
 use crate::report::PlanView;
 use crate::report::progress::Volume;
 
 use super::Session;
+use super::anew::{Anew, heads};
 use super::approval::{self, Consent, Given, Proposal, refuse_blocked};
 use super::arguments;
 use super::conducting::{Conducted, Talk};
@@ -30,42 +32,65 @@ pub(super) async fn run(
     arguments: arguments::Remove,
 ) -> Result<Exit, CommandError> {
     let talk = Talk::begin(session, arguments.json);
-    let prepared = talk.unless_cancelled(prepare(session, &arguments, &talk));
-    let (deployment, survey, prospect) = match prepared.await {
-        Ok(prepared) => prepared,
-        Err(error) => return Err(talk.refuse(error).await),
-    };
-    if arguments.with_data
-        && let Err(error) = forget_left(session, &deployment, &survey, &talk).await
-    {
-        return Err(talk.refuse(error).await);
+    match plan_and_remove(session, &arguments, &talk).await {
+        Ok(outcome) => Ok(talk.end(&outcome).await),
+        Err(error) => Err(talk.refuse(error).await),
     }
-    if prospect.members.is_empty() {
-        let outcome = Outcome {
-            run: None,
-            outcome: OutcomeKind::Unchanged,
-            exit_code: 0,
-            hosts: talk.seen(),
-        };
-        talk.outcome(outcome.clone());
-        return Ok(talk.end(&outcome).await);
+}
+
+/// Plans and removes, as often as another run comes first.
+async fn plan_and_remove(
+    session: &Session,
+    arguments: &arguments::Remove,
+    talk: &Talk,
+) -> Result<Outcome, CommandError> {
+    let mut anew = Anew::new(true);
+    loop {
+        let prepared = talk.unless_cancelled(prepare(session, arguments, talk, &mut anew));
+        let removing = prepared.await?;
+        if arguments.with_data {
+            forget_left(session, &removing, talk).await?;
+        }
+        if removing.prospect.members.is_empty() {
+            let outcome = Outcome {
+                run: None,
+                outcome: OutcomeKind::Unchanged,
+                exit_code: 0,
+                hosts: talk.seen(),
+            };
+            talk.outcome(outcome.clone());
+            return Ok(outcome);
+        }
+        let end = execute(session, arguments, talk, (removing, anew.may())).await;
+        match end.outcome.run.clone() {
+            Some(run) if end.anew => anew.refused(run),
+            _ => return Ok(end.outcome),
+        }
     }
+}
+
+/// Removes; with it, whether all is planned anew where the plan has become stale.
+async fn execute(
+    session: &Session,
+    arguments: &arguments::Remove,
+    talk: &Talk,
+    (removing, anew): (Removing, bool),
+) -> RunEnd {
+    let Removing {
+        deployment,
+        survey,
+        prospect,
+    } = removing;
     let order = Order {
         id: Surroundings::new_run(),
         command: "remove".to_owned(),
         author: session.around.author(None, arguments.reason.clone()),
         wait: false,
-        anew: false,
+        anew,
     };
+    let data = arguments.with_data;
     let members = prospect.members.keys();
-    let toward = members.map(|member| {
-        (
-            member.clone(),
-            Toward::Nothing {
-                data: arguments.with_data,
-            },
-        )
-    });
+    let toward = members.map(|member| (member.clone(), Toward::Nothing { data }));
     let environment = &deployment.project.environment;
     let addresses = &deployment.addresses;
     let run = compose(
@@ -87,15 +112,22 @@ pub(super) async fn run(
         run,
         content,
     };
-    let outcome = talk.conduct(session, conducted).await.outcome;
-    Ok(talk.end(&outcome).await)
+    talk.conduct(session, conducted).await
+}
+
+/// What goes, ready to be taken away.
+struct Removing {
+    deployment: Deployment,
+    survey: Survey,
+    prospect: Prospect,
 }
 
 async fn prepare(
     session: &Session,
     arguments: &arguments::Remove,
     talk: &Talk,
-) -> Result<(Deployment, Survey, Prospect), CommandError> {
+    anew: &mut Anew<Plan>,
+) -> Result<Removing, CommandError> {
     let project = Project::open(&session.around, Some(&arguments.environment))?;
     let app = arguments.app.as_deref();
     let mut deployment = Deployment::reach(session, project, &arguments.choice, app).await?;
@@ -137,11 +169,20 @@ async fn prepare(
         .prospect(&survey, wanted.collect(), false)
         .await?;
     talk.saw(&survey, Some(&prospect));
+    anew.planned_on(heads(&survey));
+    let removing = |deployment, survey, prospect| Removing {
+        deployment,
+        survey,
+        prospect,
+    };
     let left = survey.members.values().any(|app| !app.left.is_empty());
     if prospect.members.is_empty() && !(left && arguments.with_data) {
-        return Ok((deployment, survey, prospect));
+        return Ok(removing(deployment, survey, prospect));
     }
     refuse_blocked(&prospect.findings)?;
+    if anew.is_agreed(&prospect.plan) {
+        return Ok(removing(deployment, survey, prospect));
+    }
     if arguments.with_data && session.volume > Volume::Quiet {
         anstream::eprintln!("data in shared/ and all backups go too");
     }
@@ -159,7 +200,7 @@ async fn prepare(
             settled,
         };
         approval::ask(session, &consent).await?;
-        return Ok((deployment, survey, prospect));
+        return Ok(removing(deployment, survey, prospect));
     }
     let proposal = Proposal {
         view: PlanView {
@@ -177,19 +218,26 @@ async fn prepare(
         given,
         allow_irreversible: arguments.allow_irreversible,
         settled,
-        question: &format!("Remove this? {data}"),
+        question: &if anew.is_again() {
+            format!("Something has changed meanwhile. Remove this instead? {data}")
+        } else {
+            format!("Remove this? {data}")
+        },
     };
     approval::propose(session, proposal).await?;
-    Ok((deployment, survey, prospect))
+    anew.agree(prospect.plan.clone());
+    Ok(removing(deployment, survey, prospect))
 }
 
 /// Takes away what an earlier remove has left, on hosts where the app is no more.
 async fn forget_left(
     session: &Session,
-    deployment: &Deployment,
-    survey: &Survey,
+    removing: &Removing,
     talk: &Talk,
 ) -> Result<(), CommandError> {
+    let Removing {
+        deployment, survey, ..
+    } = removing;
     let run = Surroundings::new_run();
     let author = session.around.author(None, None);
     for (member, app) in &survey.members {

@@ -42,14 +42,14 @@ pub(super) async fn run(
     }
 }
 
-/// Plans and goes back. Who waits plans as often as another run comes first; for anybody else that run
-/// may have changed what to go back from.
+/// Plans and goes back. Who waits, or says where to, plans as often as another run comes first; for anybody
+/// else that run may have changed what to go back from.
 async fn plan_and_go(
     session: &Session,
     arguments: &arguments::Rollback,
     talk: &Talk,
 ) -> Result<Outcome, CommandError> {
-    let mut anew = Anew::new(arguments.wait);
+    let mut anew = Anew::new(arguments.wait || arguments.to.is_some());
     loop {
         let prepared = talk.unless_cancelled(prepare(session, arguments, talk, &mut anew));
         let going = prepared.await?;

@@ -1,12 +1,14 @@
 //! Who comes second plans anew: two controllers, on the same hosts and on some of the same.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::here::{Here, PATIENCE};
 use crate::support::{Project, Ran, Rosey, Terminal};
 
 /// Somebody who is asked, while another apply comes first.
 fn overtaken<'a>(here: &Here<'a>, arguments: &[&str]) -> Terminal {
     let mut person = Terminal::start(&here.rosey.command(arguments));
-    person.sees("this? [y/N]", PATIENCE);
+    person.sees("[y/N]", PATIENCE);
     here.project.write("bot/VERSION", "1.1.0");
     here.apply().exits(0);
     here.project.write("bot/VERSION", "1.2.0");
@@ -50,6 +52,66 @@ fn who_was_overtaken_may_leave_it() {
     let (code, said) = person.ends();
     assert_eq!(code, Some(9), "{said}");
     assert_eq!(here.serving().as_deref(), Some("1.1.0"));
+}
+
+/// Somebody is overtaken in the middle of a command, and agrees again where the command goes on.
+fn goes_on<'a>(project: &'a Project, command: &[&str], code: i32) -> Here<'a> {
+    let here = Here::applied(project);
+    project.write("bot/VERSION", "1.0.1");
+    here.apply().exits(0);
+    let change_by_hand = || {
+        let data = here.root().join("shared/data");
+        std::fs::set_permissions(data, PermissionsExt::from_mode(0o700)).unwrap();
+    };
+    change_by_hand();
+    let mut person = overtaken(&here, command);
+    // The run that came first has put that right.
+    change_by_hand();
+    person.types("y");
+    if code == 0 {
+        person.sees("planning anew", PATIENCE);
+        person.sees("instead?", PATIENCE);
+        person.types("y");
+    }
+    let (ended, said) = person.ends();
+    assert_eq!(ended, Some(code), "{said}");
+    here
+}
+
+#[test]
+fn a_rollback_to_what_was_named_goes_on() {
+    let project = Project::with_bot();
+    let here = goes_on(&project, &["rollback", "test", "--to", "1.0.0"], 0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+}
+
+#[test]
+fn a_rollback_that_waits_goes_back_from_what_is_there_then() {
+    let project = Project::with_bot();
+    let here = goes_on(&project, &["rollback", "test", "--wait"], 0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.1"));
+}
+
+#[test]
+fn a_rollback_from_what_is_there_no_more_is_refused() {
+    let project = Project::with_bot();
+    let here = goes_on(&project, &["rollback", "test"], 6);
+    assert_eq!(here.serving().as_deref(), Some("1.1.0"));
+}
+
+#[test]
+fn a_remove_goes_on() {
+    let project = Project::with_bot();
+    let here = goes_on(&project, &["remove", "test"], 0);
+    assert_eq!(here.serving(), None);
+}
+
+#[test]
+fn a_heal_goes_on() {
+    let project = Project::with_bot();
+    let here = goes_on(&project, &["drift", "test", "--heal"], 0);
+    assert_eq!(here.serving().as_deref(), Some("1.1.0"));
+    here.rosey.run(&["drift", "test"]).exits(0);
 }
 
 /// Three apps, each on a host of its own, with a task that tells when it is at work.
