@@ -112,6 +112,11 @@ pub fn take(
     step: &Step,
 ) -> Result<Done, TakeError> {
     let Taking { way, known, .. } = taking;
+    // Asked for once more it is not done once more: what came after it may have left it behind, as the start of a
+    // service leaves its stop, and a second backup would be one of new data.
+    if way == Way::Forward && journal.ask(|told| told.done.contains(&step.id)) {
+        return Ok(Done::Unchanged);
+    }
     let kind = site.kind(&step.resource).map_err(StepError::from)?;
     if !is_attendant(step) {
         let found = read(site, journal, known, step)?;

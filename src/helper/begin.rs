@@ -20,6 +20,9 @@ use crate::step::kind::ObserveContext;
 impl<'h> Session<'h> {
     pub(super) fn begin(&mut self, id: u64, begin: Begin) -> Answer {
         let app = self.locked_by(&begin.app.app, &begin.run)?;
+        if let Some(begun) = self.has_begun(&begin) {
+            return Ok(begun);
+        }
         // The root may have come to be, or be led elsewhere, since the lock was taken.
         if self.app(&begin.app)?.places != app.places {
             let words = format!(
@@ -94,7 +97,30 @@ impl<'h> Session<'h> {
         Ok(Reply::Begun { before, baseline })
     }
 
+    /// The answer to a request that came a second time.
+    fn has_begun(&self, begin: &Begin) -> Option<Reply> {
+        let open = self.runs.get(&begin.app.app).filter(|open| open.here)?;
+        open.journal.ask(|told| {
+            let opened = &told.opened;
+            let same = opened.run == begin.run && opened.plan == begin.plan;
+            let goes_on = told.settled.is_none() && told.going_back.is_none();
+            (same && goes_on).then(|| Reply::Begun {
+                before: opened.before.clone(),
+                baseline: opened.baseline.clone(),
+            })
+        })
+    }
+
     fn refuse_open_journal(&mut self, app: &App) -> Result<(), Refusal> {
+        let open = self.runs.get(&app.address.app);
+        if let Some(open) = open.filter(|open| open.here)
+            && open.journal.ask(|told| told.settled.is_none())
+        {
+            // It stays this session's: should the controller be lost, somebody has to take it back.
+            let run = open.journal.ask(|told| told.opened.run.clone());
+            let words = format!("the run {run} of {} is open here", app.address.app);
+            return Err(refusal(RefusalKind::Stale, words));
+        }
         self.runs.remove(&app.address.app);
         let Some(journal) = Journal::open(self.host, &journal_path(app))? else {
             return Ok(());

@@ -22,7 +22,7 @@ impl Session<'_> {
         for address in apps {
             let app = self.app(address)?;
             // The unit would find the same; what waits for a lock need not start one each time.
-            if let Some(holder) = lock::holder(&app.places.state) {
+            if let Some(holder) = lock::holder(&self.options.lock_of(&app.places.state)) {
                 return Ok(Some(holder));
             }
             found.push(app);

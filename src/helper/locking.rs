@@ -47,13 +47,14 @@ impl Session<'_> {
                 process: std::process::id(),
             };
             self.registry.make(self.host, &app.places)?;
-            match AppLock::try_take(&app.places.state, &holder)? {
+            let place = self.options.lock_of(&app.places.state);
+            match AppLock::try_take(&place, &holder)? {
                 Some(lock) => {
                     let run = run.clone();
                     taken.insert(name, Held { run, app, lock });
                 }
                 None => {
-                    let other = lock::holder(&app.places.state);
+                    let other = lock::holder(&place);
                     // It was given back between the two looks, or its holder is writing its name: busy all the same.
                     let unknown = Holder {
                         run: RunId("unknown".to_owned()),

@@ -80,7 +80,7 @@ fn recover_app(host: &dyn WriteHost, options: &Options, state: &Path) -> Result<
         process: std::process::id(),
     };
     // Whoever is at it sees to it: another of our kind, or the next contact.
-    let Some(lock) = AppLock::try_take_unnamed(state, &holder)? else {
+    let Some(lock) = AppLock::try_take_unnamed(&options.lock_of(state), &holder)? else {
         return Ok(());
     };
     let mut session = Session::alone(host, options)?;

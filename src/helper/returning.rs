@@ -141,7 +141,8 @@ impl Session<'_> {
             let words = format!("this session holds the lock of {} itself", address.app);
             return Err(refusal(RefusalKind::Internal, words));
         }
-        if let Some(holder) = lock::holder(&app.places.state) {
+        let place = self.options.lock_of(&app.places.state);
+        if let Some(holder) = lock::holder(&place) {
             if &holder.run != run {
                 let words = format!(
                     "the lock of {} is held by the run {}, not by {run}",
@@ -149,7 +150,7 @@ impl Session<'_> {
                 );
                 return Err(refusal(RefusalKind::NoSuchRun, words));
             }
-            lock::end_holder(&app.places.state, &holder)?;
+            lock::end_holder(&place, &holder)?;
         }
         let told = crate::apply::journal::read(self.host.as_read(), &journal_path(&app))?;
         let open = told.filter(|told| told.settled.is_none());
@@ -171,11 +172,11 @@ impl Session<'_> {
         self.registry.make(self.host, &app.places)?;
         let begun = Instant::now();
         let lock = loop {
-            if let Some(lock) = AppLock::try_take(&app.places.state, &holder)? {
+            if let Some(lock) = AppLock::try_take(&place, &holder)? {
                 break lock;
             }
             // Killed, it was started again and takes back what is to be settled here; then nothing is left to do.
-            let other = lock::holder(&app.places.state);
+            let other = lock::holder(&place);
             let recovers = other.is_some_and(|it| it.command == COMMAND && &it.run == run);
             if !recovers || begun.elapsed() > PATIENCE {
                 let words = format!(
@@ -221,31 +222,22 @@ impl Session<'_> {
             .map(|held| held.app.clone())
             .collect();
         let mut settled = true;
-        for app in open {
+        for held in self.held.values() {
             let asked = Asked {
                 cause: Cause {
-                    reason: format!("the controller was lost: {}", loss.reason),
+                    reason: reason.to_owned(),
                     hold: None,
                 },
                 all_back: false,
                 told: false,
             };
             // What it came to is in the journal and the ledger: nobody else is there.
-            if let Err(refused) = self.take_back(0, &app, &asked) {
+            if let Err(refused) = self.take_back(0, &held.app, &asked) {
                 // Only what the host refuses is worth another try.
                 settled &= refused.kind != RefusalKind::Host;
-                let name = &app.address.app;
+                let name = &held.app.address.app;
                 (self.options.log)(&format!("{name} can't go back: {}", refused.message));
             }
-        }
-        let guard = self.runs.values().filter_map(|open| {
-            let ready =
-                |told: &Told| (told.ready && told.settled.is_none()).then_some(told.opened.guard);
-            open.journal.ask(ready)
-        });
-        // The others of its fleet may not know yet how it ends; until then nobody else begins.
-        if let Some(guard) = guard.max() {
-            std::thread::sleep(Duration::from_millis(guard).saturating_sub(loss.silent));
         }
         settled
     }

@@ -84,6 +84,7 @@ impl Options {
             workers: WORKERS,
             retry: RETRY,
             log,
+            locks: None,
         })
     }
 }

@@ -46,6 +46,8 @@ pub struct Options {
     pub units: bool,
     /// Hears what a controller would be told, when there is none.
     pub log: fn(&str),
+    /// Where locks are, where that isn't beside what they lock: of a host that isn't this machine.
+    pub locks: Option<PathBuf>,
 }
 
 impl Options {
@@ -54,6 +56,14 @@ impl Options {
         Place {
             directory: self.state.as_deref(),
             home: self.home.as_deref(),
+        }
+    }
+
+    /// Where the lock is of the app with this directory in the registry.
+    pub(super) fn lock_of(&self, state: &Path) -> PathBuf {
+        match (&self.locks, state.file_name()) {
+            (Some(locks), Some(name)) => locks.join(name),
+            _ => state.to_owned(),
         }
     }
 }

@@ -42,7 +42,7 @@ impl Session<'_> {
     fn survey_one(&self, address: &AppAddress) -> Result<SurveyedApp, Refusal> {
         let app = self.app(address)?;
         let ledger = self.ledger(&app)?;
-        let holder = lock::holder(&app.places.state);
+        let holder = lock::holder(&self.options.lock_of(&app.places.state));
         // Who holds the lock itself is told too: at the end of its run that says whether it is closed.
         let interrupted = if holder.is_some() && !self.held.contains_key(&address.app) {
             None

@@ -2,6 +2,6 @@
 
 mod back;
 mod journal;
-mod laws;
+pub(crate) mod laws;
 mod take;
 pub(crate) mod toy;

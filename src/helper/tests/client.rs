@@ -115,6 +115,7 @@ impl Place {
             retry: Duration::from_millis(1),
             units: false,
             log: |_| {},
+            locks: None,
         }
     }
 }
@@ -146,6 +147,17 @@ pub struct Client {
     pub guard: u64,
     /// What it is to commit.
     pub promise: Option<Generation>,
+}
+
+impl Drop for Client {
+    /// What it held is free when it is gone.
+    fn drop(&mut self) {
+        self.input.take();
+        if let Some(helper) = self.helper.take().filter(|_| !std::thread::panicking()) {
+            while let Ok(Some(_)) = read_frame(&mut self.output) {}
+            helper.join().ok();
+        }
+    }
 }
 
 impl Client {
@@ -212,6 +224,30 @@ impl Client {
             }
         }
         panic!("the helper ended without an answer")
+    }
+
+    /// The same; none when the helper ends instead.
+    pub fn answer_or_end(&mut self, id: u64) -> Option<Reply> {
+        while let Ok(Some(frame)) = read_frame(&mut self.output) {
+            if let Frame::Message(message) = frame
+                && let Message::Reply { id: of, reply } = *message
+            {
+                assert_eq!(of, id);
+                return Some(reply);
+            }
+        }
+        None
+    }
+
+    /// Gives a sign of life, and waits for the helper's.
+    pub fn lives(&mut self) -> bool {
+        self.message(&Message::Heartbeat);
+        while let Ok(Some(frame)) = read_frame(&mut self.output) {
+            if matches!(&frame, Frame::Message(message) if matches!(**message, Message::Alive)) {
+                return true;
+            }
+        }
+        false
     }
 
     pub fn ask(&mut self, request: Request) -> Reply {

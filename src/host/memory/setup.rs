@@ -258,6 +258,11 @@ impl MemoryHost {
         world.fault = None;
     }
 
+    /// Sets the clock for people wrong by so many seconds. What is measured since boot goes on as before.
+    pub fn set_clock(&self, wrong_by: i64) {
+        self.world().wrong_by = wrong_by * 1_000_000;
+    }
+
     /// How many changes a power cut may undo now.
     #[must_use]
     pub fn unsynced(&self) -> usize {

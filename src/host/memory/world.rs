@@ -37,6 +37,8 @@ pub(super) struct World {
     pub(super) clock: u64,
     /// Microseconds since 1970 at boot.
     pub(super) booted_at: u64,
+    /// By how many microseconds the clock for people is wrong.
+    pub(super) wrong_by: i64,
     pub(super) boots: u32,
     pub(super) next_process: u32,
     pub(super) primitives: u64,
@@ -80,6 +82,7 @@ impl World {
             listeners: BTreeMap::new(),
             clock: 10_000_000,
             booted_at: 1_700_000_000_000_000,
+            wrong_by: 0,
             boots: 1,
             next_process: 1000,
             primitives: 0,
@@ -108,7 +111,7 @@ impl World {
 
     /// Microseconds since 1970.
     pub(super) fn now(&self) -> u64 {
-        self.booted_at + self.clock
+        (self.booted_at + self.clock).saturating_add_signed(self.wrong_by)
     }
 
     /// The moment of the monotonic clock.

@@ -10,10 +10,11 @@ use crate::apply::{
     Way, go_back, record, sweep::sweep, take_all,
 };
 use crate::content::Store;
-use crate::host::{CommandOutput, Manager, MemoryHost};
+use crate::host::memory::View;
+use crate::host::{Command, CommandOutput, Manager, MemoryHost};
 use crate::model::{
-    AppName, Author, EnvironmentName, EventKind, Gates, HostName, Moment, Places, Plan, Resource,
-    ResourceId, RunId, State,
+    AppName, Author, EnvironmentName, EventKind, Gates, Generation, HostName, Ledger, Moment,
+    Places, Plan, Resource, ResourceId, RunId, State,
 };
 use crate::plan::states::to_be;
 use crate::plan::{Attendant, PlanInput, plan};
@@ -50,8 +51,38 @@ impl App {
         }
     }
 
-    fn run(&self) -> RunId {
+    /// The next run.
+    pub fn run(&self) -> RunId {
         RunId(format!("20260101T000000Z-{:06}", self.runs))
+    }
+
+    /// The ledger as it would lie on the host; none before the first run.
+    pub fn ledger(&self) -> Option<Ledger> {
+        let last = self.runs.checked_sub(1)?;
+        let environment = EnvironmentName::new("test").unwrap();
+        let app = AppName::new("bot").unwrap();
+        let mut ledger = Ledger::new(environment, app, ROOT.to_owned());
+        let run = RunId(format!("20260101T000000Z-{last:06}"));
+        ledger.head = Some(run.clone());
+        ledger.changes.clone_from(&self.changes);
+        ledger.generations = vec![Generation {
+            run: Some(run),
+            number: 1,
+            parent: None,
+            release: Some("1".to_owned()),
+            version: Some("1".to_owned()),
+            content: None,
+            declared: None,
+            state: self.last.clone(),
+            gates: Gates::default(),
+            backup: None,
+            author: Author::default(),
+            at: "2026-01-01T00:00:00Z".to_owned(),
+            verified: true,
+            left: false,
+            variables: None,
+        }];
+        Some(ledger)
     }
 
     pub fn journal(&self) -> PathBuf {
@@ -328,37 +359,40 @@ pub fn host() -> MemoryHost {
         "/usr/lib/systemd/system/nginx.service",
     );
     host.reboot();
-    host.on_command(|command, view| {
-        let done = match command.shell.split_once(' ') {
-            None => view.write(".venv/bin/python3", b"made"),
-            Some((name, version)) => {
-                let (name, doing) = match name.strip_prefix("un") {
-                    Some(name) => (name, false),
-                    None => (name, true),
-                };
-                // Where it is whether the app is there or not, as a database would be.
-                let path = format!("/home/{name}.log");
-                let log = view.tree().read(&path).unwrap_or_default();
-                let log = String::from_utf8(log).unwrap();
-                let line = format!("{version}\n");
-                let log = match (doing, log.strip_suffix(&line)) {
-                    (true, None) => format!("{log}{line}"),
-                    (false, Some(before)) => before.to_owned(),
-                    _ => log,
-                };
-                let written = if log.is_empty() {
-                    view.remove(&path)
-                } else {
-                    view.write(&path, log.as_bytes())
-                };
-                written.and_then(|()| view.sync(&path))
-            }
-        };
-        CommandOutput {
-            status: Some(i32::from(done.is_err())),
-            output: String::new(),
-            timed_out: false,
-        }
-    });
+    host.on_command(act);
     host
+}
+
+/// What the app's commands do.
+pub fn act(command: &Command, view: &mut View<'_>) -> CommandOutput {
+    let done = match command.shell.split_once(' ') {
+        None => view.write(".venv/bin/python3", b"made"),
+        Some((name, version)) => {
+            let (name, doing) = match name.strip_prefix("un") {
+                Some(name) => (name, false),
+                None => (name, true),
+            };
+            // Where it is whether the app is there or not, as a database would be.
+            let path = format!("/home/{name}.log");
+            let log = view.tree().read(&path).unwrap_or_default();
+            let log = String::from_utf8(log).unwrap();
+            let line = format!("{version}\n");
+            let log = match (doing, log.strip_suffix(&line)) {
+                (true, None) => format!("{log}{line}"),
+                (false, Some(before)) => before.to_owned(),
+                _ => log,
+            };
+            let written = if log.is_empty() {
+                view.remove(&path)
+            } else {
+                view.write(&path, log.as_bytes())
+            };
+            written.and_then(|()| view.sync(&path))
+        }
+    };
+    CommandOutput {
+        status: Some(i32::from(done.is_err())),
+        output: String::new(),
+        timed_out: false,
+    }
 }

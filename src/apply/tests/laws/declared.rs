@@ -10,7 +10,8 @@ use crate::step::backup::desire as backup;
 use crate::step::verify::desire as gates;
 
 pub const ROOT: &str = "/opt/bot";
-pub const STATE: &str = "/var/lib/rosey/apps/bot";
+/// Where a helper of root's keeps what it knows of that root.
+pub const STATE: &str = "/var/lib/rosey/apps/7fd30417c7f6";
 pub const UNITS: &str = "/etc/systemd/system";
 pub const SITE: &str = "/etc/nginx/bot.conf";
 /// The key for digests of secrets.

@@ -325,7 +325,8 @@ impl Trip {
         Err(self.lost(what, &format!("it doesn't get to an end: {last}")))
     }
 
-    fn is_whole(&self, host: &MemoryHost, what: &str) -> Result<(), Lost> {
+    /// As before the run, or, past the commit, as after it; and nothing was seen on the way that mustn't be.
+    pub fn is_whole(&self, host: &MemoryHost, what: &str) -> Result<(), Lost> {
         self.on_the_way(what)?;
         let committed = is_committed(host);
         let wanted = if committed { &self.after } else { &self.before };
@@ -399,7 +400,7 @@ impl Trip {
 /// What waits for space on its way back.
 const WAITING: [&str; 3] = [
     "not put back: enable ",
-    "not put back: write file /var/lib/rosey/apps/bot/stamps",
+    "not put back: write file /var/lib/rosey/apps/7fd30417c7f6/stamps",
     "backup bot (bot on a) was not put back",
 ];
 

@@ -7,11 +7,11 @@
 //!
 //! A new kind needs nothing here but a resource of its own in [`declared`]: a test asks that every kind is in a shape.
 
-mod app;
-mod declared;
-mod faults;
-mod guardian;
-mod planted;
-mod shapes;
+pub mod app;
+pub mod declared;
+pub mod faults;
+pub mod guardian;
+pub mod planted;
+pub mod shapes;
 mod small;
 mod suite;

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::faults::{Depth, Trip};
-use super::shapes::named;
+use super::shapes::{Shape, named};
 use crate::config::{Declaration, Word};
 use crate::content::remove_tree;
 use crate::host::memory::Primitive;
@@ -21,7 +21,7 @@ use crate::step::kind::{
 use crate::step::registry::registry;
 
 /// A kind, wrong in one thing.
-struct Wrong {
+pub struct Wrong {
     kind: &'static dyn Kind,
     uses: Option<fn(Named<'_>) -> Vec<Thing>>,
     is_between: Option<bool>,
@@ -43,7 +43,7 @@ impl Wrong {
         }
     }
 
-    fn applying(kind: ResourceKind, apply: Apply) -> Self {
+    pub fn applying(kind: ResourceKind, apply: Apply) -> Self {
         Self {
             apply: Some(apply),
             ..Self::new(kind)
@@ -55,6 +55,18 @@ impl Wrong {
             uses: Some(uses),
             ..Self::new(kind)
         }
+    }
+}
+
+impl Wrong {
+    /// Has a shape's app know it in the place of the right one.
+    pub fn among(self, shape: &mut Shape) {
+        let mut kinds = shape.app.kinds.to_vec();
+        let place = kinds
+            .iter_mut()
+            .find(|kind| kind.resource() == self.resource());
+        *place.unwrap() = Box::leak(Box::new(self));
+        shape.app.kinds = kinds.leak();
     }
 }
 
@@ -154,14 +166,9 @@ fn found(shape: &str, bug: Bug) {
     match bug {
         Bug::Lie(lie) => lie_on(&shape.host, lie),
         Bug::Kinds(wrong) => {
-            let mut kinds = registry().to_vec();
             for wrong in wrong() {
-                let place = kinds
-                    .iter_mut()
-                    .find(|kind| kind.resource() == wrong.resource());
-                *place.unwrap() = Box::leak(Box::new(wrong));
+                wrong.among(&mut shape);
             }
-            shape.app.kinds = kinds.leak();
         }
     }
     let tried = Trip::new(shape).and_then(|mut trip| {
