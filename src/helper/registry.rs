@@ -45,6 +45,7 @@ pub enum RegistryError {
 }
 
 /// The host's registry.
+#[derive(Debug, Clone)]
 pub struct Registry {
     directory: PathBuf,
     /// The key for digests of content that holds a secret; it never leaves the host.

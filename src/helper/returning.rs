@@ -209,18 +209,44 @@ impl Session<'_> {
     /// Says whether all of that could be done.
     pub(super) fn lost(&mut self, loss: &Loss) -> bool {
         self.out.close();
-        let open: Vec<App> = self
-            .held
-            .values()
-            .filter(|held| {
-                let run = self.runs.get(&held.app.address.app);
-                run.is_some_and(|open| {
-                    let in_the_middle = |told: &Told| told.settled.is_none() && !told.ready;
-                    open.journal.ask(in_the_middle)
-                })
-            })
-            .map(|held| held.app.clone())
-            .collect();
+        let settled = self.all_back(&format!("the controller was lost: {}", loss.reason));
+        let guard = self.runs.values().filter_map(|open| {
+            let ready =
+                |told: &Told| (told.ready && told.settled.is_none()).then_some(told.opened.guard);
+            open.journal.ask(ready)
+        });
+        // The others of its fleet may not know yet how it ends; until then nobody else begins.
+        if let Some(guard) = guard.max() {
+            std::thread::sleep(Duration::from_millis(guard).saturating_sub(loss.silent));
+        }
+        settled
+    }
+
+    /// Takes all that is in the middle back, side by side: one app may have to wait for room on its disk, and the next
+    /// would be away for as long. Says whether all of that could be done.
+    fn all_back(&mut self, reason: &str) -> bool {
+        let in_the_middle = |told: &Told| told.settled.is_none() && !told.ready;
+        let open = self.runs.iter();
+        let open = open.filter(|(_, open)| open.journal.ask(in_the_middle));
+        let names: Vec<AppName> = open.map(|(name, _)| name.clone()).collect();
+        let alone = |name: &AppName| {
+            let held = self.held.remove(name)?;
+            let open = self.runs.remove(name)?;
+            Some(self.with_one(held, open))
+        };
+        let sessions: Vec<Self> = names.iter().filter_map(alone).collect();
+        std::thread::scope(|scope| {
+            let back = sessions
+                .into_iter()
+                .map(|session| scope.spawn(move || session.back_alone(reason)));
+            let back: Vec<_> = back.collect();
+            // Who panics has said so, and what it left is worth another try.
+            back.into_iter().all(|one| one.join().unwrap_or(false))
+        })
+    }
+
+    /// Takes the runs of a session back that nobody listens to; whether that could be done.
+    fn back_alone(self, reason: &str) -> bool {
         let mut settled = true;
         for held in self.held.values() {
             let asked = Asked {
@@ -243,7 +269,7 @@ impl Session<'_> {
     }
 
     /// Takes the way back of an open run. While the host refuses for now, it is tried again.
-    fn take_back(&mut self, id: u64, app: &App, asked: &Asked) -> Result<WentBack, Refusal> {
+    fn take_back(&self, id: u64, app: &App, asked: &Asked) -> Result<WentBack, Refusal> {
         let begin = Instant::now();
         let name = &app.address.app;
         let Some(open) = self.runs.get(name) else {

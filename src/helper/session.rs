@@ -198,6 +198,11 @@ impl<'h> Session<'h> {
 
     /// One without a controller.
     pub fn alone(host: &'h dyn WriteHost, options: &'h Options) -> Result<Self, Refusal> {
+        let registry = Registry::open(host.as_read(), options.place(), options.seal)?;
+        Ok(Self::unheard((host, options), registry))
+    }
+
+    fn unheard(on: (&'h dyn WriteHost, &'h Options), registry: Registry) -> Self {
         let out = Out::new(std::io::sink());
         out.close();
         let cancels = Arc::new(Cancels::default());
@@ -207,8 +212,17 @@ impl<'h> Session<'h> {
             may_hand_over: false,
         };
         let inbox = listen(Box::new(std::io::empty()), listening);
-        let registry = Registry::open(host.as_read(), options.place(), options.seal)?;
-        Ok(Self::new((host, options), registry, (out, inbox, cancels)))
+        Self::new(on, registry, (out, inbox, cancels))
+    }
+
+    /// A session with one app of this one, and without its controller.
+    pub(super) fn with_one(&self, held: Held, open: OpenRun<'h>) -> Self {
+        let mut one = Self::unheard((self.host, self.options), self.registry.clone());
+        one.manifests.clone_from(&self.manifests);
+        let name = held.app.address.app.clone();
+        one.runs.insert(name.clone(), open);
+        one.held.insert(name, held);
+        one
     }
 
     fn answer(&mut self, id: u64, request: Request) -> Answer {

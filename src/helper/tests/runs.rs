@@ -1,16 +1,24 @@
 //! Runs from their first word to their last, and runs that are cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Place, begin};
-use crate::apply::tests::toy::KINDS;
+use crate::apply::tests::toy::{KINDS, Note, difference};
 use crate::content::{PackWriter, Store, make_own};
-use crate::helper::protocol::{Message, PACK_CREDIT, PACK_FRAME, RefusalKind, Reply, Request};
+use crate::helper::protocol::{
+    AppAddress, Message, PACK_CREDIT, PACK_FRAME, RefusalKind, Reply, Request,
+};
 use crate::helper::registry::Registry;
-use crate::host::{LocalHost, MemoryHost};
-use crate::model::{AppName, Digest, Plan, RunId};
+use crate::host::{HostError, LocalHost, MemoryHost, Space};
+use crate::model::{
+    AppName, Author, Digest, Plan, Reason, Resource, ResourceId, ResourceKind, RunId, State, Step,
+    StepKind, Thing,
+};
+use crate::step::kind::{
+    Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
+};
 
 fn go_back(run: &str) -> Request {
     Request::GoBack {
@@ -219,6 +227,173 @@ fn a_commit_waits_for_room() {
     host.set_read_only(false);
     assert!(matches!(client.answer(id), Reply::Committed(_)));
     assert!(client.survey(&place).interrupted.is_none());
+}
+
+/// A host in memory with the root of a place, whose lock is on this machine.
+fn in_memory(place: &Place) -> Arc<MemoryHost> {
+    let host = Arc::new(MemoryHost::new());
+    host.put_directory(place.root());
+    let at = crate::helper::registry::Place {
+        directory: Some(&place.state()),
+        home: None,
+    };
+    let registry = Registry::open(&*host, at, [3; 32]).unwrap();
+    // A lock is this machine's, whatever the host is.
+    std::fs::create_dir_all(registry.places(&place.root()).state).unwrap();
+    host
+}
+
+#[test]
+fn a_way_back_is_recorded_on_a_full_disk() {
+    let place = Place::new();
+    let host = in_memory(&place);
+    let options = crate::helper::Options {
+        log: |words| assert!(!words.contains("waiting"), "{words}"),
+        ..place.options(&KINDS)
+    };
+    let mut client = Client::on(host.clone(), options);
+    let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
+    assert!(matches!(
+        client.steps("1", &plan),
+        Reply::Steps { failed: None }
+    ));
+    host.set_free(Some(Space {
+        bytes: 0,
+        inodes: 0,
+    }));
+    // What was made is only removed: nothing but the record of it needs room.
+    assert_eq!(client.lose(), 0);
+    let mut next = Client::on(host.clone(), place.options(&KINDS));
+    let survey = next.survey(&place);
+    assert!(survey.interrupted.is_none());
+    let ledger = survey.ledger.unwrap();
+    assert_eq!(ledger.head, Some(RunId("1".to_owned())));
+    assert!(ledger.notice.unwrap().contains("went back"));
+    let left = host.listing(|path| path.ends_with("ledger.reserve"));
+    assert!(left.is_empty());
+}
+
+#[test]
+fn a_lock_is_given_back_on_a_full_disk() {
+    let place = Place::new();
+    let host = in_memory(&place);
+    let mut client = Client::on(host.clone(), place.options(&KINDS));
+    let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
+    assert!(matches!(
+        client.steps("1", &plan),
+        Reply::Steps { failed: None }
+    ));
+    host.set_free(Some(Space {
+        bytes: 0,
+        inodes: 0,
+    }));
+    assert!(matches!(client.ask(go_back("1")), Reply::WentBack(_)));
+    // That it was heard can't be written down.
+    let run = RunId("1".to_owned());
+    let given_back = client.ask(Request::Unlock { run });
+    assert!(matches!(given_back, Reply::Done), "{given_back:?}");
+    let mut next = Client::on(host, place.options(&KINDS));
+    assert!(next.survey(&place).ledger.unwrap().notice.is_some());
+    assert!(matches!(next.lock(&place, "2"), Reply::Done));
+}
+
+/// Goes back only when two of it do so at the same time.
+struct Meeting;
+
+static MET: Mutex<usize> = Mutex::new(0);
+static ARRIVED: Condvar = Condvar::new();
+
+impl Kind for Meeting {
+    fn resource(&self) -> ResourceKind {
+        Note.resource()
+    }
+    fn step(&self) -> StepKind {
+        Note.step()
+    }
+    fn makes(&self, it: Named<'_>) -> Vec<Thing> {
+        Note.makes(it)
+    }
+    fn uses(&self, it: Named<'_>) -> Vec<Thing> {
+        Note.uses(it)
+    }
+    fn parts(&self, change: Change<'_>, reasons: &[Reason], disturbed: bool) -> Vec<Part> {
+        Note.parts(change, reasons, disturbed)
+    }
+    fn is_inert(&self, change: Change<'_>) -> bool {
+        Note.is_inert(change)
+    }
+    fn observe(
+        &self,
+        context: &ObserveContext<'_>,
+        id: &ResourceId,
+        wanted: Option<&Resource>,
+    ) -> Result<Observed, HostError> {
+        Note.observe(context, id, wanted)
+    }
+    fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
+        if step.to.is_none() {
+            let mut met = MET.lock().unwrap();
+            *met += 1;
+            ARRIVED.notify_all();
+            let alone = |met: &mut usize| *met < 2;
+            let waited = ARRIVED.wait_timeout_while(met, Duration::from_secs(20), alone);
+            assert!(
+                !waited.unwrap().1.timed_out(),
+                "the other app waits for this one"
+            );
+        }
+        Note.apply(context, step)
+    }
+    fn sweep(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
+        Note.sweep(context, step)
+    }
+}
+
+#[test]
+fn apps_that_lose_their_controller_go_back_side_by_side() {
+    let place = Place::new();
+    let mut client = place.client_of(&[&Meeting]);
+    let addresses = ["one", "other"].map(|name| {
+        let root = place.root().join(name);
+        std::fs::create_dir(&root).unwrap();
+        AppAddress {
+            app: AppName::new(name).unwrap(),
+            root: root.to_string_lossy().into_owned(),
+            ..place.address()
+        }
+    });
+    let before = place.seen();
+    let run = RunId("1".to_owned());
+    let locked = client.ask(Request::Lock {
+        run: run.clone(),
+        apps: addresses.to_vec(),
+        author: Author::default(),
+        command: "apply".to_owned(),
+        guard: 0,
+    });
+    assert!(matches!(locked, Reply::Done), "{locked:?}");
+    for address in addresses {
+        let mut id = place.id("note", &format!("{}/a", address.app));
+        id.app = address.app.clone();
+        let wanted = State {
+            resources: [(id, Resource::new().with("content", "1"))].into(),
+        };
+        let plan = difference(&State::default(), &wanted);
+        let steps = plan.steps.iter().map(|step| step.id.clone()).collect();
+        let app = address.app.clone();
+        let mut request = begin(&place, "1", plan, None);
+        if let Request::Begin(begin) = &mut request {
+            begin.app = address;
+        }
+        let begun = client.ask(request);
+        assert!(matches!(begun, Reply::Begun { .. }), "{begun:?}");
+        let run = run.clone();
+        let done = client.ask(Request::Steps { run, app, steps });
+        assert!(matches!(done, Reply::Steps { failed: None }), "{done:?}");
+    }
+    assert_ne!(place.seen(), before);
+    assert_eq!(client.lose(), 0);
+    assert_eq!(place.seen(), before);
 }
 
 #[test]
