@@ -88,7 +88,7 @@ impl<'h> Session<'h> {
             gates,
             baseline: baseline.clone(),
         };
-        let open = self.open(&app, opened)?;
+        let open = self.open(&app, opened, ledger.as_ref())?;
         self.runs.insert(app.address.app.clone(), open);
         if let Err(refused) = self.prepare(id, &app, ledger) {
             self.give_up(id, &app, &refused)?;
@@ -207,8 +207,17 @@ impl<'h> Session<'h> {
     }
 
     /// Makes what a run needs of rosey's own in the registry, and opens the journal.
-    fn open(&self, app: &App, opened: Opened) -> Result<OpenRun<'h>, Refusal> {
+    fn open(
+        &self,
+        app: &App,
+        opened: Opened,
+        ledger: Option<&Ledger>,
+    ) -> Result<OpenRun<'h>, Refusal> {
         self.registry.make(self.host, &app.places)?;
+        let size = ledger::size_at_end(ledger, &opened)
+            .map_err(|error| refusal(RefusalKind::Internal, error.to_string()))?;
+        let owner = self.registry.user();
+        ledger::reserve(self.host, &app.places.state, size, owner)?;
         let path = journal_path(app);
         let journal = Journal::create(self.host, &path, opened, self.registry.user())?;
         let here = true;

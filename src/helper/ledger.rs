@@ -1,6 +1,7 @@
 //! The ledger file: one app's generations, holds and times of changes on this host.
 //!
-//! Written whole, synced and renamed. What its words mean is in [`crate::model::ledger`].
+//! Written whole, synced and renamed; where there is no room for that, into what was set aside when the run began, so
+//! that the record of a way back needs no new space. What its words mean is in [`crate::model::ledger`].
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,8 @@ use thiserror::Error;
 
 use super::protocol::{Marks, Restated};
 use super::registry::{read_if_there, write_durably};
-use crate::apply::Told;
 use crate::apply::step::is_attendant;
+use crate::apply::{Opened, Told};
 use crate::host::{HostError, HostErrorKind, Owner, ReadHost, WriteHost};
 use crate::model::{Generation, Ledger, ResourceId, ResourceKind, State, Value};
 
@@ -74,7 +75,8 @@ pub fn load(host: &dyn ReadHost, state: &Path) -> Result<Option<Ledger>, LedgerE
         .map_err(damaged)
 }
 
-/// Writes the ledger. When this returns it is durable; cut off, the one before stands.
+/// Writes the ledger. When this returns it is durable; cut off, the one before stands. Without room it takes what was
+/// [reserved](reserve), once.
 ///
 /// # Errors
 /// When it can't be written.
@@ -94,7 +96,84 @@ pub fn store(
         path: path.display().to_string(),
         kind: HostErrorKind::Other(error.to_string()),
     })?;
-    write_durably(host, &path, &bytes, owner)
+    match write_durably(host, &path, &bytes, owner) {
+        Err(error) if error.kind == HostErrorKind::NoSpace => {
+            into_reserve(host, &path, bytes)?.then_some(()).ok_or(error)
+        }
+        written => written,
+    }
+}
+
+/// Bytes that the ledger may need at the end of a run beside what is in it now and in the journal: a hold, a notice,
+/// the head.
+const END: usize = 16 << 10;
+
+/// Bytes that the time of one more change takes beside the name of the resource.
+const CHANGE: usize = 256;
+
+/// Sets room aside for the ledger as a run may leave it. What an earlier run has set aside goes.
+///
+/// # Errors
+/// When there is no such room; nothing is set aside then.
+pub fn reserve(
+    host: &dyn WriteHost,
+    state: &Path,
+    size: usize,
+    owner: &Owner,
+) -> Result<(), HostError> {
+    give_up_reserve(host, state)?;
+    let path = reserve_in(state);
+    host.write_file(&path, &mut &[][..], 0o600, owner)?;
+    if let Err(error) = host.allocate(&path, size as u64) {
+        give_up_reserve(host, state)?;
+        return Err(error);
+    }
+    host.sync(&path)?;
+    host.sync(state)
+}
+
+/// How much is to be set aside: the ledger grows by what the run changes, and at first by all that was there before.
+///
+/// # Errors
+/// When it can't be written as JSON.
+pub fn size_at_end(ledger: Option<&Ledger>, opened: &Opened) -> Result<usize, serde_json::Error> {
+    let known = ledger.map(serde_json::to_vec).transpose()?;
+    let opened_size = serde_json::to_vec(opened)?.len();
+    let changes = opened.plan.steps.len() * CHANGE;
+    Ok(known.map_or(0, |known| known.len()) + 2 * opened_size + changes + END)
+}
+
+/// Gives back what was set aside. Called again, it does nothing.
+///
+/// # Errors
+/// When it can't be removed; the next run tries again.
+pub fn give_up_reserve(host: &dyn WriteHost, state: &Path) -> Result<(), HostError> {
+    match host.remove_file(&reserve_in(state)) {
+        Err(error) if error.kind == HostErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Makes what was set aside the ledger; false where nothing was, or not enough. To end where the file ends, the text is
+/// followed by spaces, which JSON allows.
+fn into_reserve(host: &dyn WriteHost, path: &Path, mut bytes: Vec<u8>) -> Result<bool, HostError> {
+    let state = path.parent().unwrap_or(path);
+    let reserve = reserve_in(state);
+    let room = host.entry(&reserve)?.map_or(0, |entry| entry.size);
+    let room = usize::try_from(room).unwrap_or(0);
+    if bytes.len() > room {
+        return Ok(false);
+    }
+    bytes.resize(room, b' ');
+    host.write_at(&reserve, 0, &bytes)?;
+    host.sync(&reserve)?;
+    host.replace(&reserve, path)?;
+    host.sync(state)?;
+    Ok(true)
+}
+
+fn reserve_in(state: &Path) -> PathBuf {
+    state.join("ledger.reserve")
 }
 
 /// What rosey has applied and answers for. What was there before it came (generation 0, or a
@@ -339,5 +418,48 @@ mod tests {
         };
         mark(&mut ledger, &lift);
         assert_eq!(ledger.freeze, None);
+    }
+
+    #[test]
+    fn without_room_it_takes_what_was_set_aside_and_only_once() {
+        use crate::host::Space;
+        let host = MemoryHost::new();
+        host.put_directory("/s");
+        let state = Path::new("/s");
+        store(&host, state, &example(), &owner()).unwrap();
+        reserve(&host, state, 4096, &owner()).unwrap();
+        host.set_free(Some(Space {
+            bytes: 0,
+            inodes: 0,
+        }));
+        let mut told = example();
+        told.notice = Some("it went back".to_owned());
+        store(&host, state, &told, &owner()).unwrap();
+        assert_eq!(load(&host, state).unwrap(), Some(told.clone()));
+        host.crash(0);
+        host.reboot();
+        assert_eq!(load(&host, state).unwrap(), Some(told.clone()));
+        // What was in its place has left its room.
+        host.set_free(Some(Space {
+            bytes: 0,
+            inodes: 0,
+        }));
+        let error = store(&host, state, &example(), &owner()).unwrap_err();
+        assert_eq!(error.kind, HostErrorKind::NoSpace);
+        assert_eq!(load(&host, state).unwrap(), Some(told));
+    }
+
+    #[test]
+    fn too_little_room_sets_nothing_aside() {
+        use crate::host::Space;
+        let host = MemoryHost::new();
+        host.put_directory("/s");
+        host.set_free(Some(Space {
+            bytes: 100,
+            inodes: 5,
+        }));
+        let error = reserve(&host, Path::new("/s"), 4096, &owner()).unwrap_err();
+        assert_eq!(error.kind, HostErrorKind::NoSpace);
+        assert!(host.list(Path::new("/s")).unwrap().is_empty());
     }
 }

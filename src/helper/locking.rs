@@ -126,7 +126,8 @@ impl Session<'_> {
                 return Err(refusal(RefusalKind::Internal, words));
             }
         }
-        self.clear_notices(run)?;
+        // A host that takes no writes must not keep the lock for that: then the next is told what was heard already.
+        let cleared = self.clear_notices(run);
         let names: Vec<_> = self.held.keys().cloned().collect();
         for name in names {
             if self.held.get(&name).is_some_and(|held| &held.run == run) {
@@ -134,6 +135,9 @@ impl Session<'_> {
                 self.held.remove(&name);
             }
         }
-        Ok(Reply::Done)
+        match cleared {
+            Err(refused) if refused.kind != RefusalKind::ForNow => Err(refused),
+            _ => Ok(Reply::Done),
+        }
     }
 }

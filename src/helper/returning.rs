@@ -333,6 +333,10 @@ impl Session<'_> {
             );
             std::thread::sleep(self.options.retry);
         };
+        if returned.unfinished.is_none() {
+            // What can't be removed now is removed before the next run.
+            drop(ledger::give_up_reserve(self.host, &app.places.state));
+        }
         let went = WentBack {
             run: Some(run),
             steps: steps + returned.steps,

@@ -175,6 +175,7 @@ impl Session<'_> {
     fn close(&mut self, id: u64, app: &App, run: &RunId) -> Result<(), Refusal> {
         let open = self.open_run(app, run)?;
         open.journal.append(&Record::Settled(Settled::Committed))?;
+        ledger::give_up_reserve(self.host, &app.places.state)?;
         self.sweep(id, app)
     }
 

@@ -199,15 +199,7 @@ fn what_is_ready_may_be_committed_by_the_next() {
 #[test]
 fn a_commit_waits_for_room() {
     let place = Place::new();
-    let host = Arc::new(MemoryHost::new());
-    host.put_directory(place.root());
-    let at = crate::helper::registry::Place {
-        directory: Some(&place.state()),
-        home: None,
-    };
-    let registry = Registry::open(&*host, at, [3; 32]).unwrap();
-    // A lock is this machine's, whatever the host is.
-    std::fs::create_dir_all(registry.places(&place.root()).state).unwrap();
+    let host = in_memory(&place);
     let mut client = Client::on(host.clone(), place.options(&KINDS));
     let wanted = place.wanted(&[("a", "1")]);
     let plan = client.begin(&place, "1", &wanted);
