@@ -84,7 +84,10 @@ pub fn go_back(
         });
     }
     if told.going_back.is_none() {
-        journal.append(&Record::GoingBack(Box::new(back.cause.clone())))?;
+        journal.append(&Record::GoingBack(Box::new(Cause {
+            since: site.host.time(),
+            ..back.cause.clone()
+        })))?;
     }
     for step in &told.open {
         // Cut off inside, nobody knows when it changed what: whatever uses that must take it for changed just now.

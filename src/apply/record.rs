@@ -84,12 +84,15 @@ impl Opened {
 }
 
 /// Why a run is taken back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
     /// In words, for the record.
     pub reason: String,
     /// The hold to set, where a verdict is the reason.
     pub hold: Option<Hold>,
+    /// Since when it is on its way (RFC 3339), once it is.
+    #[serde(default)]
+    pub since: String,
 }
 
 /// How a run ended here.

@@ -3,6 +3,7 @@
 use crate::fleet::mixed::mixed;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
+use crate::helper::protocol::GoingBack;
 use crate::model::{EnvironmentName, Finding, FindingClass};
 
 use super::deployment::Deployment;
@@ -29,7 +30,9 @@ impl Deployment {
                     remedy,
                 });
             };
-            if let Some(holder) = &app.holder {
+            if let Some(back) = &app.going_back {
+                note(on_its_way_back(back), None);
+            } else if let Some(holder) = &app.holder {
                 note(
                     busy(&environment.name, member.host.as_str(), holder).words(),
                     None,
@@ -173,6 +176,14 @@ impl Deployment {
         };
         skewed.map(note).collect()
     }
+}
+
+/// A run that is being taken back, whoever asked for that.
+fn on_its_way_back(back: &GoingBack) -> String {
+    format!(
+        "the run {} ({} by {}) is on its way back since {}: {}",
+        back.run, back.command, back.author.user, back.since, back.reason
+    )
 }
 
 /// Refuses while a run is under way.

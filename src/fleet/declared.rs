@@ -308,6 +308,7 @@ fn unknown_host(addresses: &BTreeMap<Member, AppAddress>, member: &Member) -> Su
         releases: BTreeMap::new(),
         holder: None,
         interrupted: None,
+        going_back: None,
         left: Vec::new(),
     }
 }

@@ -577,6 +577,7 @@ impl FakeHost {
                     content: generation.content,
                 }),
             }),
+            going_back: None,
             left: Vec::new(),
         }
     }

@@ -418,6 +418,9 @@ pub struct SurveyedApp {
     pub holder: Option<Holder>,
     /// A run that was cut off and not settled.
     pub interrupted: Option<Interrupted>,
+    /// A run that is on its way back, by whoever holds the lock.
+    #[serde(default)]
+    pub going_back: Option<GoingBack>,
     /// What a remove has left here of an app that has no ledger any more.
     pub left: Vec<String>,
 }
@@ -448,6 +451,21 @@ pub struct Promised {
     pub release: Option<String>,
     /// The digest of its content.
     pub content: Option<Digest>,
+}
+
+/// A run that is on its way back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoingBack {
+    /// The run.
+    pub run: RunId,
+    /// What it was: `apply`.
+    pub command: String,
+    /// Who began it.
+    pub author: Author,
+    /// Why it goes back.
+    pub reason: String,
+    /// Since when (RFC 3339).
+    pub since: String,
 }
 
 /// An app that the registry knows.

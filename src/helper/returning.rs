@@ -49,7 +49,11 @@ impl Session<'_> {
         let app = held.app.clone();
         self.open_run(&app, run)?;
         let asked = Asked {
-            cause: Cause { reason, hold },
+            cause: Cause {
+                reason,
+                hold,
+                ..Cause::default()
+            },
             all_back,
             // Until it unlocks nobody knows whether the controller still waits for the answer.
             told: false,
@@ -63,6 +67,7 @@ impl Session<'_> {
             cause: Cause {
                 reason: format!("the run could not begin: {}", why.message),
                 hold: None,
+                ..Cause::default()
             },
             all_back: true,
             told: true,
@@ -110,6 +115,7 @@ impl Session<'_> {
             cause: Cause {
                 reason: "the run was cut off".to_owned(),
                 hold: None,
+                ..Cause::default()
             },
             all_back: matches!(settling, Settling::Controller { all_back: true }),
             told: by_controller,
@@ -253,6 +259,7 @@ impl Session<'_> {
                 cause: Cause {
                     reason: reason.to_owned(),
                     hold: None,
+                    ..Cause::default()
                 },
                 all_back: false,
                 told: false,

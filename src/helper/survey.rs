@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::app::App;
 use super::lock;
 use super::protocol::{
-    AppAddress, Interrupted, Promised, Refusal, RegistryEntry, Reply, SecretBytes, SurveyedApp,
+    AppAddress, GoingBack, Interrupted, Promised, Refusal, RegistryEntry, Reply, SecretBytes,
+    SurveyedApp,
 };
 use super::session::{Answer, Session, journal_path};
 use crate::apply::journal;
@@ -49,6 +50,10 @@ impl Session<'_> {
         } else {
             self.interrupted(&app, ledger.as_ref())?
         };
+        let going_back = match holder {
+            Some(_) => self.going_back(&app)?,
+            None => None,
+        };
         let left = match ledger {
             Some(_) => Vec::new(),
             None => self.left(&app)?,
@@ -64,8 +69,25 @@ impl Session<'_> {
             ledger,
             holder,
             interrupted,
+            going_back,
             left,
         })
+    }
+
+    /// A run that somebody takes back.
+    fn going_back(&self, app: &App) -> Result<Option<GoingBack>, Refusal> {
+        let told = journal::read(self.host.as_read(), &journal_path(app))?;
+        let told = told.filter(|told| told.settled.is_none());
+        Ok(told.and_then(|told| {
+            let cause = told.going_back?;
+            Some(GoingBack {
+                run: told.opened.run,
+                command: told.opened.command,
+                author: told.opened.author,
+                reason: cause.reason,
+                since: cause.since,
+            })
+        }))
     }
 
     /// A run whose journal is open, and that nobody is at.

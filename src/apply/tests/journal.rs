@@ -32,6 +32,7 @@ fn records(host: &MemoryHost, plan: &Plan) -> Vec<Record> {
         Record::GoingBack(Box::new(Cause {
             reason: "a test".to_owned(),
             hold: None,
+            ..Cause::default()
         })),
         Record::BeginBack {
             step: Box::new(plan.steps[0].clone()),
@@ -203,6 +204,7 @@ fn what_goes_back_is_not_ready_any_more() {
     told.take_in(&Record::GoingBack(Box::new(Cause {
         reason: "a test".to_owned(),
         hold: None,
+        ..Cause::default()
     })));
     assert!(!told.ready);
 }

@@ -385,6 +385,7 @@ impl Run {
                     cause: Cause {
                         reason: "the test says so".to_owned(),
                         hold: None,
+                        ..Cause::default()
                     },
                     all_back: true,
                     workers: 1,

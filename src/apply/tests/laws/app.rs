@@ -332,6 +332,7 @@ impl App {
                     cause: Cause {
                         reason: "the test says so".to_owned(),
                         hold: None,
+                        ..Cause::default()
                     },
                     all_back: true,
                     workers: 1,
