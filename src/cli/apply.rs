@@ -21,6 +21,7 @@ use super::freeze::refuse_frozen;
 use super::plan::{Planned, body, holds, plan, versions, view, way_out};
 use super::project::Project;
 use super::restating::Restatement;
+use super::say::say;
 use super::settling::{self, Settling};
 use super::steady::is_same;
 use super::surroundings::Surroundings;
@@ -43,7 +44,7 @@ pub(super) async fn run(
     let exit = talk.end(&outcome).await;
     let silent = arguments.json || session.volume == Volume::Quiet;
     if let (OutcomeKind::Applied, Some(environment), false) = (outcome.outcome, first, silent) {
-        anstream::eprintln!("{}", next_steps(&environment));
+        say!("{}", next_steps(&environment));
     }
     if exit == Exit::DONE && changes && arguments.detailed_exitcode {
         return Ok(Exit::DIFFERENCES);

@@ -12,6 +12,7 @@ use crate::report::{PlanView, plan_text};
 use super::Session;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::say::say;
 
 /// What was given instead of a person's answer.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,7 +60,7 @@ pub(super) async fn propose(session: &Session, proposal: Proposal<'_>) -> Result
     // Who is asked sees what about, however quiet it is to be.
     let shown = session.volume > Volume::Quiet || asks(session, given);
     if !proposal.json && !given.saved_plan && shown {
-        anstream::eprintln!("{}", plan_text(&proposal.view).trim_end());
+        say!("{}", plan_text(&proposal.view).trim_end());
     }
     refuse_irreversible(proposal.view.plan, proposal.allow_irreversible)?;
     let consent = Consent {

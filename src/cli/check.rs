@@ -17,6 +17,7 @@ use super::deployment::choose;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::say::say;
 
 pub(super) fn run(session: &Session, arguments: &arguments::Check) -> Result<Exit, CommandError> {
     let projects = match arguments {
@@ -39,7 +40,7 @@ pub(super) fn run(session: &Session, arguments: &arguments::Check) -> Result<Exi
             Err(errors) => {
                 wrong = true;
                 let texts = errors.into_iter().filter_map(|it| it.text());
-                texts.for_each(|text| anstream::eprintln!("{text}"));
+                texts.for_each(|text| say!("{text}"));
             }
         }
     }

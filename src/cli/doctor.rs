@@ -16,6 +16,7 @@ use super::deployment::{Chosen, Deployment, choose, reaching};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::say::say;
 
 pub(super) async fn run(
     session: &Session,
@@ -50,9 +51,7 @@ pub(super) async fn run(
         examine(session, project, chosen, &reached, &mut report).await;
     }
     let (text, errors, exit) = report.words(environment.as_str());
-    errors
-        .iter()
-        .for_each(|error| anstream::eprintln!("{error}"));
+    errors.iter().for_each(|error| say!("{error}"));
     print_line(text.trim_end());
     Ok(exit)
 }

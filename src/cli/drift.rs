@@ -27,6 +27,7 @@ use super::healing::Healing;
 use super::notes::refuse_busy;
 use super::project::Project;
 use super::restarts::restarts;
+use super::say::say;
 use super::settling::{self, Settling};
 use super::steady::steady;
 use super::surroundings::Surroundings;
@@ -127,7 +128,7 @@ fn say(
         print_line(&document.to_string());
     } else {
         for note in deployment.notes(survey) {
-            anstream::eprintln!("{}: {}", note.host, note.message);
+            say!("{}: {}", note.host, note.message);
         }
         findings
             .iter()

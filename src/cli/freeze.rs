@@ -14,6 +14,7 @@ use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::say::say;
 use super::surroundings::Surroundings;
 use super::{Session, marking};
 
@@ -51,9 +52,9 @@ pub(super) async fn run(
     };
     marking::mark(session, &deployment, &members, marks, "freeze").await?;
     for member in &members {
-        anstream::eprintln!("{member}: {words}");
+        say!("{member}: {words}");
     }
-    anstream::eprintln!("lift it: rosey unfreeze {}", arguments.environment);
+    say!("lift it: rosey unfreeze {}", arguments.environment);
     Ok(Exit::DONE)
 }
 

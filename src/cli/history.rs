@@ -15,6 +15,7 @@ use super::conducting::print_line;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::declaration;
+use super::say::say;
 
 pub(super) fn run(session: &Session, arguments: &arguments::History) -> Result<Exit, CommandError> {
     let path = path(session)?;
@@ -35,9 +36,9 @@ pub(super) fn run(session: &Session, arguments: &arguments::History) -> Result<E
         let of = environment
             .map(|name| format!(" of {name}"))
             .unwrap_or_default();
-        anstream::eprintln!("no runs{of} were recorded in {}", path.display());
+        say!("no runs{of} were recorded in {}", path.display());
         let name = environment.unwrap_or("ENV");
-        anstream::eprintln!("what the servers know of theirs: rosey rollback {name} --list");
+        say!("what the servers know of theirs: rosey rollback {name} --list");
     }
     Ok(Exit::DONE)
 }

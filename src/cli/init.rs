@@ -16,6 +16,7 @@ use super::Session;
 use super::arguments;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::say::say;
 use declare::{declaration, example};
 use detect::{Found, detect};
 
@@ -41,12 +42,12 @@ pub(super) fn run(session: &Session, arguments: &arguments::Init) -> Result<Exit
     for (name, text) in &files {
         let path = directory.join(name);
         write_new(&path, text).map_err(|error| failed(&path, &error))?;
-        anstream::eprintln!("wrote {}", shown(here, &path));
+        say!("wrote {}", shown(here, &path));
     }
     if !session.around.directory.starts_with(&directory) {
-        anstream::eprintln!("\ncd {}", shown(here, &directory));
+        say!("\ncd {}", shown(here, &directory));
     }
-    anstream::eprintln!("{}", next(&found));
+    say!("{}", next(&found));
     Ok(Exit::DONE)
 }
 

@@ -37,6 +37,7 @@ mod restoring;
 mod rollback;
 mod settling;
 mod siblings;
+mod say;
 mod show;
 mod status;
 mod steady;

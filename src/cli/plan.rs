@@ -19,6 +19,7 @@ use super::project::Project;
 use super::renewal::renewed;
 use super::restarts::restarts;
 use super::restating::Restatement;
+use super::say::say;
 use super::surroundings::Surroundings;
 use super::{Session, approval, conducting, variables};
 
@@ -296,6 +297,6 @@ fn save(planned: &Planned, choice: &Choice, path: &Path) -> Result<(), CommandEr
     let new = temporary(path);
     std::fs::write(&new, plan.to_yaml()).map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)?;
-    anstream::eprintln!("saved: rosey apply {}", path.display());
+    say!("saved: rosey apply {}", path.display());
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::model::Event;
 use super::Session;
 use super::arguments::Choice;
 use super::project::Project;
+use super::say::say;
 
 /// A record in the making; none where there can't be one, which was said.
 pub(super) struct Recording(Option<(UnboundedSender<Event>, Recorder)>);
@@ -52,5 +53,5 @@ impl Recording {
 
 /// A history that can't be kept is worth a word, no more.
 pub(super) fn warn(error: &HistoryError) {
-    anstream::eprintln!("rosey: the history is not kept: {error}");
+    say!("rosey: the history is not kept: {error}");
 }

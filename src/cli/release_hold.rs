@@ -9,6 +9,7 @@ use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::say::say;
 use super::{Session, marking};
 
 pub(super) async fn run(
@@ -29,7 +30,7 @@ pub(super) async fn run(
         .map(|(member, _)| member.clone())
         .collect();
     if held.is_empty() {
-        anstream::eprintln!("nothing is held");
+        say!("nothing is held");
         return Ok(Exit::DONE);
     }
     let marks = Marks {
@@ -38,6 +39,6 @@ pub(super) async fn run(
     };
     marking::mark(session, &deployment, &held, marks, "release-hold").await?;
     held.iter()
-        .for_each(|member| anstream::eprintln!("{member}: no hold any more"));
+        .for_each(|member| say!("{member}: no hold any more"));
     Ok(Exit::DONE)
 }

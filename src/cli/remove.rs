@@ -24,6 +24,7 @@ use super::freeze::refuse_frozen;
 use super::marking::busy;
 use super::notes::refuse_busy;
 use super::project::Project;
+use super::say::say;
 use super::settling::{self, Settling};
 use super::surroundings::Surroundings;
 
@@ -184,7 +185,7 @@ async fn prepare(
         return Ok(removing(deployment, survey, prospect));
     }
     if arguments.with_data && session.volume > Volume::Quiet {
-        anstream::eprintln!("data in shared/ and all backups go too");
+        say!("data in shared/ and all backups go too");
     }
     let data = if arguments.with_data {
         "Data and backups go too."

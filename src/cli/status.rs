@@ -17,6 +17,7 @@ use super::drift::{drifted, last_applied};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::say::say;
 
 /// What one environment shows.
 struct Shown {
@@ -63,7 +64,7 @@ pub(super) async fn run(
         return Ok(Exit::DONE);
     };
     for text in errors.filter_map(|error| error.text()) {
-        anstream::eprintln!("{text}");
+        say!("{text}");
     }
     Err(first)
 }

@@ -13,6 +13,7 @@ use super::deployment::TerminalPrompt;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::say::say;
 
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -42,7 +43,7 @@ pub(super) async fn run(
     let file = remote::known_hosts_file(&target, &ssh)
         .await
         .map_err(|error| unreachable(&error))?;
-    anstream::eprintln!(
+    say!(
         "{} ({}) shows the key\n  {} {}",
         target.name,
         target.address,
@@ -52,10 +53,10 @@ pub(super) async fn run(
     agree(session, &arguments, &target, &key)?;
     match remote::trust(&target, &ssh, &key, &file).await {
         Ok(Trusted::Added) => {
-            anstream::eprintln!("{} is trusted from now on: {}", target.name, file.display());
+            say!("{} is trusted from now on: {}", target.name, file.display());
         }
         Ok(Trusted::AlreadyKnown) => {
-            anstream::eprintln!("{} was trusted by this key already", target.name);
+            say!("{} was trusted by this key already", target.name);
         }
         Err(error @ TrustError::Refused(HostKeyError::Changed { .. })) => {
             let message = format!(
@@ -111,7 +112,7 @@ fn agree(
             .hint(hint)
             .hint(line));
     }
-    anstream::eprintln!("  {hint}");
+    say!("  {hint}");
     let asked = dialoguer::Confirm::new()
         .with_prompt("Is it the same?")
         .default(false)

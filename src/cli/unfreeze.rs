@@ -9,6 +9,7 @@ use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::say::say;
 use super::{Session, marking};
 
 pub(super) async fn run(
@@ -29,7 +30,7 @@ pub(super) async fn run(
         .map(|(member, _)| member.clone())
         .collect();
     if frozen.is_empty() {
-        anstream::eprintln!("nothing is frozen");
+        say!("nothing is frozen");
         return Ok(Exit::DONE);
     }
     let marks = Marks {
@@ -38,7 +39,7 @@ pub(super) async fn run(
     };
     marking::mark(session, &deployment, &frozen, marks, "unfreeze").await?;
     for member in &frozen {
-        anstream::eprintln!("{member}: frozen no more");
+        say!("{member}: frozen no more");
     }
     Ok(Exit::DONE)
 }

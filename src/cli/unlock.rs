@@ -12,6 +12,7 @@ use super::deployment::{Deployment, asking};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::say::say;
 use super::settling::{is_needed, unsettled};
 use super::siblings::Siblings;
 use super::surroundings::Surroundings;
@@ -47,11 +48,11 @@ pub(super) async fn run(
         let ended = connection.break_lock(address.clone(), run.clone(), &events);
         match ended.await {
             Ok(back) if back.problems.is_empty() => {
-                anstream::eprintln!("{member}: the run was stopped");
+                say!("{member}: the run was stopped");
             }
             Ok(back) => {
                 problems = true;
-                anstream::eprintln!(
+                say!(
                     "{member}: NOT as before the run: {}",
                     back.problems.join("; ")
                 );
@@ -98,7 +99,7 @@ pub(super) async fn run(
                 Way::Forward(_) => "is committed, as on the other hosts",
             };
             let run = settlement.interrupted.run;
-            anstream::eprintln!("{member}: the run {run} {went}");
+            say!("{member}: the run {run} {went}");
         }
     }
     Ok(if problems { Exit::STUCK } else { Exit::DONE })

@@ -6,6 +6,7 @@ mod here;
 
 mod approval;
 mod contract;
+mod closed;
 mod convergence;
 mod data;
 mod drift;
