@@ -62,6 +62,38 @@ async fn every_request_under_way_fails_with_the_stream() {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_twice_is_not_taken_for_the_next_one() {
+    let (here, mut there) = tokio::io::duplex(64 << 10);
+    let connection = Connection::open(host("a"), transport(here), PULSE);
+    let asked = async {
+        let first = connection.unlock(RunId("1".to_owned())).await;
+        (first, connection.unlock(RunId("2".to_owned())).await)
+    };
+    let answer = async {
+        loop {
+            let frame = wire::read_frame(&mut there).await.unwrap().unwrap();
+            if let Frame::Message(message) = frame
+                && let Message::Request { id, .. } = *message
+            {
+                let reply = Reply::Done;
+                let reply = encode_message(&Message::Reply { id, reply }).unwrap();
+                wire::write_frame(&mut there, &reply).await.unwrap();
+                wire::write_frame(&mut there, &reply).await.unwrap();
+                return;
+            }
+        }
+    };
+    let ((first, second), ()) = tokio::join!(asked, answer);
+    first.unwrap();
+    let error = second.unwrap_err();
+    let told = error.to_string();
+    assert!(
+        error.is_lost() && told.contains("nobody waits for"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn an_event_of_no_request_loses_no_host() {
     let (here, mut there) = tokio::io::duplex(64 << 10);
     let connection = Connection::open(host("a"), transport(here), PULSE);

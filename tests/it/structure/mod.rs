@@ -3,6 +3,7 @@
 //! The program is not asked what it does here, but [`toy`] builds it with a kind of its own.
 
 mod binary;
+mod clock;
 mod demo_plan;
 mod documents;
 mod layers;
