@@ -90,10 +90,12 @@ pub fn go_back(
         })))?;
     }
     for step in &told.open {
-        // Cut off inside, nobody knows when it changed what: whatever uses that must take it for changed just now.
+        // Cut off inside, nobody knows when it changed what: whatever uses that must take it for changed just now. Not
+        // so of what renews nobody: a reload that may not have happened was none, and is taken again.
+        let kind = told.resource(step).map(|id| site.kind(id));
         journal.append(&Record::End {
             step: step.clone(),
-            changed: true,
+            changed: !matches!(kind, Some(Ok(kind)) if !kind.renews()),
             moment: site.host.moment(),
             failed: true,
         })?;

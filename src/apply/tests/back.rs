@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use super::laws::{app::App, declared::SITE, shapes};
 use super::toy::{Run, bell, difference, host_with, id, journal_path, note, owner, seen, state};
 use crate::apply::Journal;
 use crate::host::memory::Fault;
-use crate::host::{HostErrorKind, MemoryHost};
+use crate::host::{HostErrorKind, Manager, MemoryHost, ReadHost, Unit};
 use crate::model::{Plan, State, StepId};
 
 struct Model {
@@ -198,4 +199,41 @@ fn while_the_file_system_refuses_writes_the_way_back_stays_open() {
     host.set_read_only(false);
     drop(journal);
     model.assert_back(&host, &model.host(), "after the file system was put right");
+}
+
+#[test]
+fn a_way_back_that_is_cut_off_before_a_reload_reloads() {
+    let nginx = Unit {
+        manager: Manager::Systemd,
+        name: "nginx.service".to_owned(),
+    };
+    let reloads = |host: &MemoryHost| host.running(&nginx).unwrap().reloads;
+    let shape = shapes::named("a secret and a reload");
+    let (app, host): (&App, _) = (&shape.app, &shape.host);
+    let before = host.read(std::path::Path::new(SITE)).unwrap();
+    let prospect = app.prospect(host, shape.to.as_ref());
+    let journal = app.open(host, &prospect).unwrap();
+    app.take(host, &journal, &prospect, |_| true, &|_| {})
+        .unwrap();
+    drop(journal);
+    let there = reloads(host);
+    let whole = host.fork();
+    drop(whole.take_trace());
+    app.recover(&whole, &|_| {}).unwrap();
+    let trace = whole.take_trace();
+    let reload = trace.iter().position(|it| it.name == "reload").unwrap() as u64 + 1;
+    for (fault, more) in [
+        (Fault::CrashBefore, 1),
+        // Nobody knows that it was done: it is done once more.
+        (Fault::CrashAfter, 2),
+    ] {
+        let host = host.fork();
+        host.fault_at(reload, fault.clone());
+        drop(app.recover(&host, &|_| {}));
+        host.revive();
+        let returned = app.recover(&host, &|_| {}).unwrap();
+        assert_eq!(returned.problems, Vec::<String>::new(), "{fault:?}");
+        assert_eq!(host.read(std::path::Path::new(SITE)).unwrap(), before);
+        assert_eq!(reloads(&host), there + more, "{fault:?}");
+    }
 }
