@@ -8,10 +8,10 @@ use super::app::App;
 use super::protocol::{Refusal, RefusalKind, Reply};
 use super::refuse::refusal;
 use super::registry::{read_if_there, write_durably};
-use super::session::{Answer, Session};
+use super::session::{Answer, OpenRun, Session};
 use crate::content::remove_tree;
 use crate::host::{HostError, HostErrorKind};
-use crate::model::{AppName, EnvironmentName, Places, RunId};
+use crate::model::{AppName, EnvironmentName, Ledger, Places, RunId};
 
 /// In the app's directory of the registry, where a remove has left data.
 const TRACE: &str = "left.json";
@@ -38,7 +38,17 @@ impl Session<'_> {
         }
         let (root, state) = (&app.places.root, &app.places.state);
         let trace = state.join(TRACE);
-        let was_there = match (self.ledger(&app)?, self.trace(&app)?) {
+        let ledger = self.ledger(&app)?;
+        // Only the run that removed an app may forget what is known of it. Any other takes away what was left, and
+        // read that before it had the lock: the app may have been deployed again since.
+        let is_own = |open: &OpenRun<'_>| open.journal.ask(|told| &told.opened.run == run);
+        let is_own = self.runs.get(name).is_some_and(is_own);
+        let is_anothers = |ledger: &Ledger| !is_own && ledger.head.as_ref() != Some(run);
+        if ledger.as_ref().is_some_and(is_anothers) {
+            let words = format!("{name} was deployed again meanwhile; look again");
+            return Err(refusal(RefusalKind::Stale, words));
+        }
+        let was_there = match (ledger, self.trace(&app)?) {
             (Some(ledger), _) => ledger.found().is_some_and(|found| {
                 let mut names = found.state.resources.keys().map(|id| Path::new(&id.name));
                 names.any(|name| name == root)
