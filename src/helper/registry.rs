@@ -44,8 +44,8 @@ pub enum RegistryError {
     },
 }
 
-/// The host's registry.
-#[derive(Debug, Clone)]
+/// The host's registry. It can't be printed: it holds the key.
+#[derive(Clone)]
 pub struct Registry {
     directory: PathBuf,
     /// The key for digests of content that holds a secret; it never leaves the host.
@@ -170,13 +170,16 @@ impl Registry {
         let mark = Digest::of(&self.seal).short();
         let staged = path.with_file_name(format!("{staging}{mark}"));
         remove_if_there(host, &staged)?;
-        host.write_file(&staged, &mut content, 0o600, &self.user)?;
-        host.sync(&staged)?;
-        match host.rename(&staged, path) {
+        let mut bring = || {
+            host.write_file(&staged, &mut content, 0o600, &self.user)?;
+            host.sync(&staged)?;
+            host.rename(&staged, path)
+        };
+        match bring() {
             // Somebody else was first, and may have swept already what all others have staged.
             Err(error) if matches!(error.kind, HostErrorKind::Exists | HostErrorKind::NotFound) => {
             }
-            renamed => renamed?,
+            brought => brought?,
         }
         for name in host.list(&self.directory)? {
             if name.to_string_lossy().starts_with(&staging) {
@@ -381,6 +384,7 @@ pub(super) fn write_durably(
 mod tests {
     use super::*;
     use crate::host::MemoryHost;
+    use crate::host::memory::{Fault, Primitive};
 
     #[test]
     fn the_key_is_kept_by_the_first_run_and_not_before() {
@@ -419,6 +423,26 @@ mod tests {
         make(&first).unwrap();
         let left = host.list(Path::new("/var/lib/rosey")).unwrap();
         assert_eq!(left, ["apps", "format", "key"]);
+    }
+
+    #[test]
+    fn what_is_swept_before_it_is_in_its_place_was_made_by_somebody_else() {
+        for name in ["write_file", "sync"] {
+            let whole = MemoryHost::new();
+            let registry = Registry::open(&whole, Place::default(), [1; 32]).unwrap();
+            let places = registry.places(Path::new("/opt/bot"));
+            let host = whole.fork();
+            drop(whole.take_trace());
+            registry.make(&whole, &places).unwrap();
+            let trace = whole.take_trace();
+            let is_of_key =
+                |it: &Primitive| it.name == name && it.path.to_string_lossy().contains(".key.");
+            let at = trace.iter().position(is_of_key).unwrap() as u64 + 1;
+            host.fault_at(at, Fault::Error(HostErrorKind::NotFound));
+            let error = registry.make(&host, &places).unwrap_err();
+            let is_meanwhile = matches!(error, RegistryError::MadeMeanwhile { .. });
+            assert!(is_meanwhile, "{name}: {error}");
+        }
     }
 
     #[test]
