@@ -219,7 +219,14 @@ impl<'h> Session<'h> {
         let owner = self.registry.user();
         ledger::reserve(self.host, &app.places.state, size, owner)?;
         let path = journal_path(app);
-        let journal = Journal::create(self.host, &path, opened, self.registry.user())?;
+        let journal = match Journal::create(self.host, &path, opened, self.registry.user()) {
+            Ok(journal) => journal,
+            Err(error) => {
+                // No run keeps it, and the disk may be full.
+                drop(ledger::give_up_reserve(self.host, &app.places.state));
+                return Err(error.into());
+            }
+        };
         let here = true;
         Ok(OpenRun { journal, here })
     }

@@ -136,6 +136,8 @@ impl Session<'_> {
             told.settled.is_none() && ledger.is_some_and(|ledger| has_committed(&ledger, &told));
         if committed {
             journal.append(&Record::Settled(Settled::Committed))?;
+            // What can't be given back now is given back by the next run.
+            drop(ledger::give_up_reserve(self.host, &app.places.state));
         }
         Ok(committed)
     }

@@ -55,6 +55,8 @@ impl Session<'_> {
         ledger.standing = Some(words.clone());
         ledger::store(self.host, &app.places.state, &ledger, self.registry.user())?;
         open.journal.append(&Record::Settled(Settled::Stands))?;
+        // What can't be given back now is given back by the next run.
+        drop(ledger::give_up_reserve(self.host, &app.places.state));
         Ok(words)
     }
 }

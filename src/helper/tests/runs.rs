@@ -11,7 +11,8 @@ use crate::helper::protocol::{
     AppAddress, Message, PACK_CREDIT, PACK_FRAME, RefusalKind, Reply, Request,
 };
 use crate::helper::registry::Registry;
-use crate::host::{HostError, LocalHost, MemoryHost, Space};
+use crate::host::memory::{Fault, Primitive};
+use crate::host::{HostError, HostErrorKind, LocalHost, MemoryHost, Space};
 use crate::model::{
     AppName, Author, Digest, Plan, Reason, Resource, ResourceId, ResourceKind, RunId, State, Step,
     StepKind, Thing,
@@ -554,6 +555,46 @@ fn an_app_that_was_deployed_again_meanwhile_is_not_forgotten() {
     }
     assert_eq!(place.seen(), before);
     assert!(client.survey(&place).ledger.is_some());
+}
+
+#[test]
+fn a_run_whose_journal_cannot_be_made_keeps_no_room() {
+    let place = Place::new();
+    let locks = tempfile::tempdir().unwrap();
+    let options = || crate::helper::Options {
+        locks: Some(locks.path().to_owned()),
+        ..place.options(&KINDS)
+    };
+    let wanted = place.wanted(&[("a", "1")]);
+    // Locked, and about to begin.
+    let ready = || {
+        let host = Arc::new(MemoryHost::new());
+        let mut client = Client::on(host.clone(), options());
+        let plan = difference(&client.actual(&place, &wanted), &wanted);
+        let state = std::path::PathBuf::from(client.survey(&place).state);
+        let lock = locks.path().join(state.file_name().unwrap());
+        std::fs::create_dir_all(lock).unwrap();
+        let locked = client.lock(&place, "1");
+        assert!(matches!(locked, Reply::Done), "{locked:?}");
+        drop(host.take_trace());
+        (host, client, begin(&place, "1", plan, None))
+    };
+    let is_reserve = |path: &std::path::Path| path.ends_with("ledger.reserve");
+    let (whole, mut client, request) = ready();
+    let begun = client.ask(request);
+    assert!(matches!(begun, Reply::Begun { .. }), "{begun:?}");
+    assert!(whole.listing(|_| true).paths().any(is_reserve));
+    let trace = whole.take_trace();
+    let is_journal = |it: &Primitive| it.path.to_string_lossy().contains("journal");
+    let journal = trace.iter().position(is_journal).unwrap() as u64 + 1;
+    client.lose();
+    let (host, mut client, request) = ready();
+    let broken = HostErrorKind::Other("broken".to_owned());
+    host.fault_at(journal, Fault::Error(broken));
+    let begun = client.ask(request);
+    assert!(matches!(begun, Reply::Refused(_)), "{begun:?}");
+    assert!(!host.listing(|_| true).paths().any(is_reserve));
+    client.lose();
 }
 
 #[test]

@@ -38,6 +38,9 @@ fn goes_on(place: &Place) {
     assert!(survey.interrupted.is_none() && survey.holder.is_none());
     let standing = survey.ledger.unwrap().standing.unwrap();
     assert!(standing.contains("between old and new"), "{standing}");
+    let state = std::path::PathBuf::from(survey.state);
+    assert!(state.join("ledger.json").exists());
+    assert!(!state.join("ledger.reserve").exists(), "room is given back");
     next.apply(place, "3", 2, &place.wanted(&NOTES));
     assert_eq!(next.survey(place).ledger.unwrap().standing, None);
 }
