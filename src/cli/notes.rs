@@ -180,9 +180,14 @@ impl Deployment {
 
 /// A run that is being taken back, whoever asked for that.
 fn on_its_way_back(back: &GoingBack) -> String {
+    // An older helper has not written that down.
+    let since = match back.since.as_str() {
+        "" => String::new(),
+        since => format!(" since {since}"),
+    };
     format!(
-        "the run {} ({} by {}) is on its way back since {}: {}",
-        back.run, back.command, back.author.user, back.since, back.reason
+        "the run {} ({} by {}) is on its way back{since}: {}",
+        back.run, back.command, back.author.user, back.reason
     )
 }
 
@@ -200,4 +205,34 @@ pub(super) fn refuse_busy(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Author, RunId};
+
+    #[test]
+    fn a_way_back_that_an_older_helper_began_says_not_since_when() {
+        let told = |since: &str| {
+            on_its_way_back(&GoingBack {
+                run: RunId("1".to_owned()),
+                command: "apply".to_owned(),
+                author: Author {
+                    user: "ada".to_owned(),
+                    ..Author::default()
+                },
+                reason: "a gate failed".to_owned(),
+                since: since.to_owned(),
+            })
+        };
+        assert_eq!(
+            told("2026-01-01T00:00:00Z"),
+            "the run 1 (apply by ada) is on its way back since 2026-01-01T00:00:00Z: a gate failed"
+        );
+        assert_eq!(
+            told(""),
+            "the run 1 (apply by ada) is on its way back: a gate failed"
+        );
+    }
 }

@@ -9,7 +9,7 @@ use super::protocol::{
     SurveyedApp,
 };
 use super::session::{Answer, Session, journal_path};
-use crate::apply::journal;
+use crate::apply::{JournalError, journal};
 use crate::model::{Digest, Ledger, ResourceKind};
 
 impl Session<'_> {
@@ -76,7 +76,11 @@ impl Session<'_> {
 
     /// A run that somebody takes back.
     fn going_back(&self, app: &App) -> Result<Option<GoingBack>, Refusal> {
-        let told = journal::read(self.host.as_read(), &journal_path(app))?;
+        let told = match journal::read(self.host.as_read(), &journal_path(app)) {
+            // Its holder knows it, and that it is held is answer enough.
+            Err(JournalError::UnknownFormat { .. }) => None,
+            told => told?,
+        };
         let told = told.filter(|told| told.settled.is_none());
         Ok(told.and_then(|told| {
             let cause = told.going_back?;
