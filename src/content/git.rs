@@ -261,10 +261,16 @@ fn git(repository: &Path, arguments: &[&str]) -> Command {
 /// The same problem, with the reference that git doesn't name when it knows no such one.
 fn about(reference: &str, problem: SourceProblem) -> SourceProblem {
     match problem {
-        SourceProblem::Git { doing, words } => SourceProblem::Git {
-            doing: format!("{doing} {reference}"),
-            words: format!("{words}; fetch it, or name another ref"),
-        },
+        SourceProblem::Git { doing, mut words } => {
+            let unknown = ["Needed a single revision", "unknown revision"];
+            if unknown.iter().any(|it| words.contains(it)) {
+                words.push_str("; fetch it, or name another ref");
+            }
+            SourceProblem::Git {
+                doing: format!("{doing} {reference}"),
+                words,
+            }
+        }
         other => other,
     }
 }
@@ -389,6 +395,31 @@ mod tests {
     use super::*;
     use crate::content::pack::PackWriter;
     use crate::content::walk::read_source;
+
+    #[test]
+    fn only_a_reference_that_git_does_not_know_is_to_be_fetched() {
+        let told = |words: &str| {
+            let problem = SourceProblem::Git {
+                doing: "rev-parse".to_owned(),
+                words: words.to_owned(),
+            };
+            about("v9", problem).to_string()
+        };
+        for words in [
+            "fatal: Needed a single revision",
+            "fatal: ambiguous argument 'v9': unknown revision or path not in the working tree.",
+        ] {
+            assert!(told(words).contains("fetch it"), "{words}");
+        }
+        for words in [
+            "the git program is not installed",
+            "fatal: detected dubious ownership in repository at '/srv/bot'",
+            "fatal: not a git repository (or any of the parent directories): .git",
+        ] {
+            assert!(!told(words).contains("fetch it"), "{words}");
+            assert!(told(words).contains("v9"), "{words}");
+        }
+    }
 
     fn run(directory: &Path, arguments: &[&str]) {
         let mut command = git(directory, arguments);
