@@ -23,7 +23,7 @@ use super::project::Project;
 use super::restating::Restatement;
 use super::say::say;
 use super::settling::{self, Settling};
-use super::steady::is_same;
+use super::steady::{is_disturbed, is_same};
 use super::surroundings::Surroundings;
 use super::{Session, gate, waiting};
 
@@ -82,7 +82,9 @@ async fn plan_and_apply(
             end.outcome
         } else {
             let read = talk.unless_cancelled(read_gates(session, &planned, talk));
-            let outcome = read.await?;
+            let Some(outcome) = read.await? else {
+                continue;
+            };
             talk.outcome(outcome.clone());
             outcome
         };
@@ -216,10 +218,6 @@ struct Planning<'a> {
 }
 
 /// Plans while no run is under way, as far as that can be known without a lock.
-///
-/// A plan that has become old is refused by the hosts when it begins. That nothing is to be done nobody
-/// refuses, and in the middle of somebody's run everything may be as declared and not stay so: that is
-/// believed only where no run has begun meanwhile.
 async fn plan_steadily(
     session: &Session,
     mut project: Project,
@@ -229,9 +227,9 @@ async fn plan_steadily(
     loop {
         let planned = plan(session, project, planning.choice, planning.version).await?;
         let (deployment, survey) = (&planned.deployment, &planned.declaration.survey);
+        let again = async || deployment.survey(BTreeMap::new()).await;
         let is_old = waiting::until_free(deployment, survey, planning.wait, talk).await?
-            || planned.prospect.plan.is_empty()
-                && !is_same(survey, &deployment.survey(BTreeMap::new()).await?);
+            || is_disturbed(&planned.prospect, survey, again).await?;
         if !is_old {
             return Ok(planned);
         }
@@ -366,23 +364,31 @@ async fn execute(
     talk.conduct(session, conducted).await
 }
 
-/// With nothing to change, the gates say once whether all is well.
+/// With nothing to change, the gates say once whether all is well; nothing where another run came
+/// meanwhile, since what they said is of what it has done.
 async fn read_gates(
     session: &Session,
     planned: &Planned,
     talk: &Talk,
-) -> Result<Outcome, CommandError> {
-    let gates = planned.declaration.declared.iter();
+) -> Result<Option<Outcome>, CommandError> {
+    let (deployment, declaration) = (&planned.deployment, &planned.declaration);
+    let gates = declaration.declared.iter();
     let gates = gates
         .map(|(member, it)| (member.clone(), Some(it.wanted.gates.clone())))
         .collect();
-    let results = gate::read(&planned.deployment, gates, false, talk.events()).await?;
+    let results = gate::read(deployment, gates, false, talk.events()).await?;
+    let after = deployment.survey(BTreeMap::new()).await?;
+    if !is_same(&declaration.survey, &after) {
+        return Ok(None);
+    }
     let exit = gate::exit_of(results.values().flatten());
     if exit == Exit::DONE {
-        let (deployment, declaration) = (&planned.deployment, &planned.declaration);
         let restatement = Restatement::of(declaration);
-        talk.acting(restatement.record(session, deployment, declaration, talk.events()))
-            .await?;
+        let recording = restatement.record(session, deployment, declaration, talk.events());
+        match talk.acting(recording).await {
+            Err(error) if error.exit == Exit::STALE => return Ok(None),
+            recorded => recorded?,
+        }
     }
     let mut hosts = talk.seen();
     for (host, outcomes) in &mut hosts {
@@ -398,10 +404,10 @@ async fn read_gates(
     } else {
         OutcomeKind::Unhealthy
     };
-    Ok(Outcome {
+    Ok(Some(Outcome {
         run: None,
         outcome,
         exit_code: exit.0,
         hosts,
-    })
+    }))
 }

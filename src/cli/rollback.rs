@@ -25,6 +25,7 @@ use super::healing::Healing;
 use super::project::Project;
 use super::restarts::restarts;
 use super::settling::{self, Settling};
+use super::steady::is_disturbed;
 use super::surroundings::Surroundings;
 use super::{Session, restoring, waiting};
 
@@ -129,55 +130,14 @@ async fn prepare(
 ) -> Result<Going, CommandError> {
     let project = Project::open(&session.around, Some(&arguments.environment))?;
     let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
-    let mut survey = deployment.survey(BTreeMap::new()).await?;
-    if waiting::until_free(&deployment, &survey, arguments.wait, talk).await? {
-        survey = deployment.survey(BTreeMap::new()).await?;
-    }
-    talk.saw(&survey, None);
     let id = Surroundings::new_run();
-    let mut ways = toward(&survey, arguments, &id)?;
-    let settled = settling::is_needed(&survey);
-    if settled {
-        let settling = Settling {
-            command: "rollback",
-            given: given(arguments),
-        };
-        settling::settle(session, &deployment, &survey, talk, settling).await?;
-        survey = deployment.survey(BTreeMap::new()).await?;
-        talk.saw(&survey, None);
-        ways = toward(&survey, arguments, &id)?;
-    }
-    let toward = ways;
-    let mut wanted = BTreeMap::new();
-    for (member, way) in &toward {
-        let Toward::Earlier { target, .. } = way else {
-            continue;
-        };
-        let attendants = if arguments.with_data {
-            restoring::attendants(&survey, member, target)?
-        } else {
-            Vec::new()
-        };
-        // Without gates nothing judges the way; the switch is as safe as ever.
-        let gates = if arguments.force {
-            Gates::default()
-        } else {
-            target.gates.clone()
-        };
-        let state = target.state.clone();
-        wanted.insert(
-            member.clone(),
-            Wanted {
-                state,
-                gates,
-                attendants,
-                // Before the first apply nothing of rosey's was there, releases included.
-                for_good: target.release.is_none(),
-                ..Wanted::default()
-            },
-        );
-    }
-    let prospect = deployment.prospect(&survey, wanted, true).await?;
+    let way = steadily(session, arguments, talk, (&deployment, &id)).await?;
+    let Way {
+        survey,
+        toward,
+        prospect,
+        settled,
+    } = way;
     talk.saw(&survey, Some(&prospect));
     anew.planned_on(heads(&survey));
     let healing = Healing::find(session, &deployment, &prospect).await?;
@@ -220,6 +180,90 @@ async fn prepare(
         healing,
         id,
     })
+}
+
+/// A way back.
+struct Way {
+    survey: Survey,
+    toward: BTreeMap<Member, Toward>,
+    prospect: Prospect,
+    settled: bool,
+}
+
+/// Plans while no run is under way, as far as that can be known without a lock.
+async fn steadily(
+    session: &Session,
+    arguments: &arguments::Rollback,
+    talk: &Talk,
+    (deployment, id): (&Deployment, &RunId),
+) -> Result<Way, CommandError> {
+    let mut settled = false;
+    loop {
+        let survey = deployment.survey(BTreeMap::new()).await?;
+        if waiting::until_free(deployment, &survey, arguments.wait, talk).await? {
+            continue;
+        }
+        talk.saw(&survey, None);
+        let toward = toward(&survey, arguments, id)?;
+        if !settled && settling::is_needed(&survey) {
+            let settling = Settling {
+                command: "rollback",
+                given: given(arguments),
+            };
+            settling::settle(session, deployment, &survey, talk, settling).await?;
+            settled = true;
+            continue;
+        }
+        let wanted = wanted(&survey, &toward, arguments)?;
+        let prospect = deployment.prospect(&survey, wanted, true).await?;
+        let again = async || deployment.survey(BTreeMap::new()).await;
+        if !is_disturbed(&prospect, &survey, again).await? {
+            return Ok(Way {
+                survey,
+                toward,
+                prospect,
+                settled,
+            });
+        }
+    }
+}
+
+/// What is wanted of every member that goes to an earlier generation.
+fn wanted(
+    survey: &Survey,
+    toward: &BTreeMap<Member, Toward>,
+    arguments: &arguments::Rollback,
+) -> Result<BTreeMap<Member, Wanted>, CommandError> {
+    let mut wanted = BTreeMap::new();
+    for (member, way) in toward {
+        let Toward::Earlier { target, .. } = way else {
+            continue;
+        };
+        let attendants = if arguments.with_data {
+            restoring::attendants(survey, member, target)?
+        } else {
+            Vec::new()
+        };
+        // Without gates nothing judges the way; the switch is as safe as ever.
+        let gates = if arguments.force {
+            Gates::default()
+        } else {
+            target.gates.clone()
+        };
+        let state = target.state.clone();
+        wanted.insert(
+            member.clone(),
+            Wanted {
+                state,
+                gates,
+                attendants,
+                // Before the first apply nothing of rosey's was there, releases included.
+                for_good: target.release.is_none(),
+                ..Wanted::default()
+            },
+        );
+    }
+    Ok(wanted)
 }
 
 /// Where every member goes.

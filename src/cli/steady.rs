@@ -1,8 +1,8 @@
 //! Reading hosts while nobody changes them: what is read in the middle of a run is a picture of nothing.
 
 use crate::fleet::progress::Member;
-use crate::fleet::prospect::Survey;
-use crate::model::{EnvironmentName, RunId};
+use crate::fleet::prospect::{Prospect, Survey};
+use crate::model::{EnvironmentName, FindingClass, RunId};
 
 use super::anew::heads;
 use super::error::CommandError;
@@ -37,6 +37,26 @@ pub(super) async fn steady<T>(
     Err(CommandError::new(Exit::LOCKED, message).hint("try again when they have ended"))
 }
 
+/// Whether a plan with which a command would end was made in the middle of somebody's run, and is to be
+/// made again.
+///
+/// A plan that has become old is refused by the hosts when it begins. That nothing is to be done, or that
+/// something is in the way, nobody refuses: all may have been as declared for a moment only, or a port or
+/// file been that of a release which is to go back.
+///
+/// # Errors
+/// Those of surveying once more, which is done only where the command would end.
+pub(super) async fn is_disturbed(
+    prospect: &Prospect,
+    survey: &Survey,
+    again: impl AsyncFnOnce() -> Result<Survey, CommandError>,
+) -> Result<bool, CommandError> {
+    let mut findings = prospect.findings.iter();
+    let would_end =
+        prospect.plan.is_empty() || findings.any(|finding| finding.class == FindingClass::Blocking);
+    Ok(would_end && !is_same(survey, &again().await?))
+}
+
 /// Whether no run has begun, ended or been settled between two surveys, and none is under way.
 pub(super) fn is_same(before: &Survey, after: &Survey) -> bool {
     let is_free = after.members.values().all(|app| app.holder.is_none());
@@ -58,7 +78,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::fleet::testing::{Lab, address, member};
+    use crate::fleet::testing::{Lab, address, member, step};
+    use crate::model::{Finding, HostName, Plan, Step};
 
     async fn survey(lab: &Lab) -> Survey {
         let addresses = ["a", "b"].map(|host| (member(host), address(host)));
@@ -131,5 +152,55 @@ mod tests {
             read_while(&lab, |_| lab.host("b").open = None).await,
             (2, Ok(2))
         );
+    }
+
+    /// Plans these steps, with something in the way or not; `meanwhile` happens before it is looked again.
+    /// Gives whether the plan is to be made again, and whether it was looked at all.
+    async fn disturbed(steps: Vec<Step>, blocked: bool, meanwhile: impl Fn(&Lab)) -> (bool, bool) {
+        let lab = lab();
+        let finding = Finding {
+            class: if blocked {
+                FindingClass::Blocking
+            } else {
+                FindingClass::Note
+            },
+            host: HostName::new("a").unwrap(),
+            app: None,
+            message: "the port is taken".to_owned(),
+            remedy: None,
+        };
+        let prospect = Prospect {
+            members: BTreeMap::new(),
+            plan: Plan { steps },
+            undo: Plan::default(),
+            findings: vec![finding],
+            changes: BTreeMap::new(),
+        };
+        let before = survey(&lab).await;
+        let looked = Cell::new(false);
+        let again = async || {
+            looked.set(true);
+            meanwhile(&lab);
+            Ok(survey(&lab).await)
+        };
+        let disturbed = is_disturbed(&prospect, &before, again).await;
+        (disturbed.ok().unwrap(), looked.get())
+    }
+
+    #[tokio::test]
+    async fn what_would_end_a_command_is_believed_only_where_nobody_came_meanwhile() {
+        let steps = || vec![step("a", "app", 1, &[])];
+        let begin = |lab: &Lab| lab.host("b").locked = Some(RunId("another".to_owned()));
+        let end = |lab: &Lab| end_a_run(lab, 0);
+        for (steps, blocked) in [(vec![], false), (steps(), true)] {
+            assert_eq!(
+                disturbed(steps.clone(), blocked, |_| {}).await,
+                (false, true)
+            );
+            assert_eq!(disturbed(steps.clone(), blocked, begin).await, (true, true));
+            assert_eq!(disturbed(steps, blocked, end).await, (true, true));
+        }
+        // The hosts themselves refuse this one where it is old.
+        assert_eq!(disturbed(steps(), false, begin).await, (false, false));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::here::{Here, PATIENCE};
-use crate::support::{Project, Ran, Rosey, Terminal};
+use super::here::{Here, PATIENCE, lines_with_one_outcome};
+use crate::support::{Project, Ran, Rosey, Terminal, wait_until};
 
 /// Somebody who is asked, while another apply comes first.
 fn overtaken<'a>(here: &Here<'a>, arguments: &[&str]) -> Terminal {
@@ -112,6 +112,32 @@ fn a_heal_goes_on() {
     let here = goes_on(&project, &["drift", "test", "--heal"], 0);
     assert_eq!(here.serving().as_deref(), Some("1.1.0"));
     here.rosey.run(&["drift", "test"]).exits(0);
+}
+
+#[test]
+fn who_reads_only_gates_is_told_nothing_by_those_of_another_run() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    // Whoever reads the gates first waits, until another run has come and gone.
+    here.declare(
+        "process \"bot\"\n",
+        "process \"bot\"\n        command \"wait\" timeout=\"30s\" \
+         run=\"test -e data/asked || { touch data/asked; until test -e data/go; do sleep 0.05; done; }\"\n",
+    );
+    let words = ["apply", "test", "--yes", "--json"];
+    let child = here.rosey.command(&words).spawn().unwrap();
+    let data = here.root().join("shared/data");
+    wait_until("the gates to be read", PATIENCE, || {
+        data.join("asked").exists()
+    });
+    project.write("bot/VERSION", "1.1.0");
+    here.apply().exits(0);
+    std::fs::write(data.join("go"), "").unwrap();
+    let ran = Ran::new("apply".to_owned(), &child.wait_with_output().unwrap());
+    let lines = lines_with_one_outcome(&ran, 0);
+    let outcome = lines.last().unwrap();
+    assert_eq!(outcome["outcome"], "unchanged");
+    assert_eq!(outcome["hosts"]["here"]["version"], "1.1.0");
 }
 
 /// Three apps, each on a host of its own, with a task that tells when it is at work.
