@@ -76,7 +76,7 @@ async fn plan_and_apply(
         let outcome = if changes {
             let end = execute(session, arguments, talk, (planned, anew.may())).await;
             if let (true, Some(run)) = (end.anew, end.outcome.run.clone()) {
-                anew.refused(run);
+                talk.pause(anew.refused(run)).await?;
                 continue;
             }
             end.outcome
@@ -178,7 +178,7 @@ async fn prepare(
         planned = plan_steadily(session, planned.deployment.project, &planning, talk).await?;
         talk.saw(&planned.declaration.survey, Some(&planned.prospect));
     }
-    anew.planned_on(heads(&planned.declaration.survey));
+    anew.planned_on(heads(&planned.declaration.survey))?;
     hold_to_saved(&planned)?;
     let environment = &planned.deployment.project.environment.name;
     if !planned.prospect.plan.is_empty() {

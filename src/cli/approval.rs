@@ -114,7 +114,7 @@ fn refuse_irreversible(plan: &Plan, allowed: bool) -> Result<(), CommandError> {
 }
 
 /// Whether a person will be asked.
-fn asks(session: &Session, given: Given) -> bool {
+pub(super) fn asks(session: &Session, given: Given) -> bool {
     !given.yes && !given.saved_plan && session.around.person
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -146,6 +147,18 @@ impl Talk {
         let done = work.await;
         self.acting.send_replace(false);
         done
+    }
+
+    /// Waits for a while, unless a signal comes first.
+    ///
+    /// # Errors
+    /// Exit code 130 or 143 when it was cancelled.
+    pub async fn pause(&self, pause: Duration) -> Result<(), CommandError> {
+        let sleeping = async {
+            tokio::time::sleep(pause).await;
+            Ok(())
+        };
+        self.unless_cancelled(sleeping).await
     }
 
     /// Where events go.

@@ -83,7 +83,7 @@ async fn find_and_heal(
         };
         let end = heal(session, arguments, deployment, (healing, anew.may()), talk).await;
         match end.outcome.run.clone() {
-            Some(run) if end.anew => anew.refused(run),
+            Some(run) if end.anew => talk.pause(anew.refused(run)).await?,
             _ => return Ok(Some(end.outcome)),
         }
         survey = deployment.survey(BTreeMap::new()).await?;
@@ -196,7 +196,7 @@ async fn prepare(
     if prospect.plan.is_empty() {
         return Ok(None);
     }
-    anew.planned_on(heads(&survey));
+    anew.planned_on(heads(&survey))?;
     refuse_frozen(&survey, &environment.name)?;
     refuse_held(&survey, &environment.name)?;
     refuse_blocked(&prospect.findings)?;

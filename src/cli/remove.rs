@@ -64,7 +64,7 @@ async fn plan_and_remove(
         }
         let end = execute(session, arguments, talk, (removing, anew.may())).await;
         match end.outcome.run.clone() {
-            Some(run) if end.anew => anew.refused(run),
+            Some(run) if end.anew => talk.pause(anew.refused(run)).await?,
             _ => return Ok(end.outcome),
         }
     }
@@ -170,7 +170,7 @@ async fn prepare(
         .prospect(&survey, wanted.collect(), false)
         .await?;
     talk.saw(&survey, Some(&prospect));
-    anew.planned_on(heads(&survey));
+    anew.planned_on(heads(&survey))?;
     let removing = |deployment, survey, prospect| Removing {
         deployment,
         survey,

@@ -69,7 +69,7 @@ async fn plan_and_go(
         if !end.anew {
             return Ok(end.outcome);
         }
-        anew.refused(run);
+        talk.pause(anew.refused(run)).await?;
     }
 }
 
@@ -139,13 +139,16 @@ async fn prepare(
         settled,
     } = way;
     talk.saw(&survey, Some(&prospect));
-    anew.planned_on(heads(&survey));
+    anew.planned_on(heads(&survey))?;
     let healing = Healing::find(session, &deployment, &prospect).await?;
     let agreed = (prospect.plan.clone(), targets(&toward));
     if !prospect.plan.is_empty() {
         refuse_blocked(&prospect.findings)?;
     }
     if !prospect.plan.is_empty() && !anew.is_agreed(&agreed) {
+        if arguments.to.is_none() && !approval::asks(session, given(arguments)) {
+            refuse_elsewhere(anew.agreed(), &agreed.1, &arguments.environment)?;
+        }
         let versions = versions(&toward);
         let proposal = Proposal {
             view: PlanView {
@@ -341,6 +344,30 @@ fn targets(toward: &BTreeMap<Member, Toward>) -> BTreeMap<Member, u64> {
     targets.collect()
 }
 
+/// Refuses to go anywhere else than was agreed to, where nobody is asked once more: of `--yes` nobody knows
+/// that it was meant for another run's generation too.
+fn refuse_elsewhere(
+    agreed: Option<&Agreed>,
+    targets: &BTreeMap<Member, u64>,
+    environment: &str,
+) -> Result<(), CommandError> {
+    let Some((_, before)) = agreed.filter(|(_, before)| before != targets) else {
+        return Ok(());
+    };
+    let named = |targets: &BTreeMap<Member, u64>| {
+        let named = targets.iter().map(|(member, it)| format!("{member}: {it}"));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    let message = format!(
+        "another run came first: the generation to go back to would be another one by now ({}; it was {})",
+        named(targets),
+        named(before)
+    );
+    Err(CommandError::new(Exit::STALE, message).hint(format!(
+        "see what there is, and say which: rosey rollback {environment} --list, then --to G"
+    )))
+}
+
 /// The version that each app goes to.
 fn versions(toward: &BTreeMap<Member, Toward>) -> BTreeMap<String, String> {
     let versions = toward.iter().filter_map(|(member, way)| match way {
@@ -403,4 +430,23 @@ async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit
     let head = ["app", "generation", "version", "release", "when", ""];
     print_line(table(&head, rows.collect()).trim_end());
     Ok(Exit::DONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::testing::member;
+
+    #[test]
+    fn where_nobody_is_asked_again_it_goes_nowhere_else_than_was_agreed_to() {
+        let to = |number| BTreeMap::from([(member("a"), number)]);
+        let agreed = (Plan::default(), to(1));
+        let refused = |agreed, number| {
+            let refused = refuse_elsewhere(agreed, &to(number), "prod");
+            refused.err().map(|error| error.exit)
+        };
+        assert_eq!(refused(None, 1), None, "the first plan");
+        assert_eq!(refused(Some(&agreed), 1), None, "the same target");
+        assert_eq!(refused(Some(&agreed), 2), Some(Exit::STALE));
+    }
 }

@@ -135,7 +135,8 @@ fn words(holder: &Holder) -> String {
 }
 
 /// From `shortest` to four times that; the same for the same run and attempt.
-fn pause(run: &RunId, attempt: u32, shortest: Duration) -> Duration {
+#[must_use]
+pub fn pause(run: &RunId, attempt: u32, shortest: Duration) -> Duration {
     let digest = Digest::of(format!("{run} {attempt}").as_bytes());
     let chance = u32::from(digest.bytes()[0]);
     shortest + shortest * 3 * chance / 255

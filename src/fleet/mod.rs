@@ -40,6 +40,7 @@ pub use cancel::{Cancel, Canceller, Cancelling};
 pub use connection::{Connection, ConnectionLost, Pulse, Transport};
 pub use ending::MemberEnd;
 pub use events::Events;
+pub use lock::pause;
 pub use progress::{Member, Standing};
 pub use rounds::removed;
 pub use run::{
