@@ -57,6 +57,8 @@ pub(super) struct Talk {
 pub(super) type Hosts = BTreeMap<HostName, Vec<HostOutcome>>;
 
 /// What stands on the hosts of a survey, with their services where they were read.
+///
+/// A host that was ready serves what it has promised. Its ledger doesn't have that yet, and no verdict on it.
 pub(super) fn hosts_of(survey: &Survey, prospect: Option<&Prospect>) -> Hosts {
     let mut hosts = Hosts::new();
     for (member, app) in &survey.members {
@@ -64,7 +66,13 @@ pub(super) fn hosts_of(survey: &Survey, prospect: Option<&Prospect>) -> Hosts {
         let actual = prospect
             .and_then(|prospect| prospect.members.get(member))
             .map(|seen| &seen.actual);
-        let outcome = host_outcome(member.app.to_string(), current, actual);
+        let mut outcome = host_outcome(member.app.to_string(), current, actual);
+        let interrupted = app.interrupted.as_ref();
+        if let Some(promised) = interrupted.and_then(|it| it.promised.as_ref()) {
+            outcome.release.clone_from(&promised.release);
+            outcome.version.clone_from(&promised.version);
+            outcome.healthy = None;
+        }
         hosts.entry(member.host.clone()).or_default().push(outcome);
     }
     hosts
@@ -141,14 +149,6 @@ impl Talk {
         }
     }
 
-    /// Does something on hosts that a signal must not leave half done.
-    pub async fn acting<T>(&self, work: impl Future<Output = T>) -> T {
-        self.acting.send_replace(true);
-        let done = work.await;
-        self.acting.send_replace(false);
-        done
-    }
-
     /// Waits for a while, unless a signal comes first.
     ///
     /// # Errors
@@ -159,6 +159,14 @@ impl Talk {
             Ok(())
         };
         self.unless_cancelled(sleeping).await
+    }
+
+    /// Does something on hosts that a signal must not leave half done.
+    pub async fn acting<T>(&self, work: impl Future<Output = T>) -> T {
+        self.acting.send_replace(true);
+        let done = work.await;
+        self.acting.send_replace(false);
+        done
     }
 
     /// Where events go.
@@ -274,4 +282,33 @@ fn listen_to_signals() -> Cancelling {
         }
     }
     cancelling
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::testing::{Lab, address, generation, member};
+    use crate::helper::protocol::Marks;
+    use crate::model::RunId;
+
+    #[tokio::test]
+    async fn a_ready_host_is_told_by_what_it_has_promised() {
+        let lab = Lab::new(&[("a", vec![])]);
+        let old = generation(1, None);
+        let new = generation(2, Some(1));
+        {
+            let mut host = lab.host("a");
+            host.open = Some(RunId("run-2".to_owned()));
+            host.ready = true;
+            host.promise = Some((new.clone(), Marks::default()));
+        }
+        let addresses = [(member("a"), address("a"))].into();
+        let survey = crate::fleet::prospect::survey(&lab.fleet, &addresses, BTreeMap::new());
+        let hosts = hosts_of(&survey.await.unwrap(), None);
+        let told = &hosts.values().next().unwrap()[0];
+        assert_ne!(old.release, new.release);
+        assert_eq!(told.release, new.release);
+        assert_eq!(told.version, new.version);
+        assert_eq!(told.healthy, None);
+    }
 }

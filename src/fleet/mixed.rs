@@ -31,6 +31,7 @@ pub fn mixed(survey: &Survey) -> Vec<Mixed> {
         let interrupted = surveyed.interrupted.as_ref();
         let recorded = Promised {
             release: current.and_then(|current| current.release.clone()),
+            version: current.and_then(|current| current.version.clone()),
             content: current.and_then(|current| current.content),
         };
         let promised = interrupted.and_then(|it| it.promised.as_ref());

@@ -574,6 +574,7 @@ impl FakeHost {
                 ready: self.ready,
                 promised: self.promise.as_ref().map(|(generation, _)| Promised {
                     release: generation.release.clone(),
+                    version: generation.version.clone(),
                     content: generation.content,
                 }),
             }),

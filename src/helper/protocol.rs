@@ -449,6 +449,8 @@ pub struct Interrupted {
 pub struct Promised {
     /// The release's name.
     pub release: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
     /// The digest of its content.
     pub content: Option<Digest>,
 }

@@ -124,6 +124,7 @@ impl Session<'_> {
                 .filter(|_| told.ready)
                 .map(|promise| Promised {
                     release: promise.generation.release.clone(),
+                    version: promise.generation.version.clone(),
                     content: promise.generation.content,
                 }),
         }))

@@ -26,6 +26,8 @@ fn says(fleet: &Fleet, host: usize, record: &str) {
 
 /// Waits until the helper on a host has sent what it had to say: all of its threads wait for something.
 fn is_silent(fleet: &Fleet, host: usize) {
+    let there = "test \"$(systemctl show --property=MainPID --value 'rosey-run-*.service')\" -gt 0";
+    fleet.lab.exec(host, there);
     let awake = "main=$(systemctl show --property=MainPID --value 'rosey-run-*.service') \
          && cut -d')' -f2 /proc/$main/task/*/stat | grep --quiet --invert-match '^ S'";
     wait_until("the helper to wait", PATIENCE, || {
@@ -119,6 +121,11 @@ fn told(fleet: &Fleet, versions: &[&str]) {
         let ran = rosey.run(&[command, "lab", "--json"]);
         assert_eq!(ran.json()["mixed"], true, "{}", ran.stdout);
     }
+    // What the second host serves stands in no ledger yet, and nothing has judged it.
+    let status = rosey.run(&["status", "lab", "--json"]).json();
+    let second = &status["hosts"]["h2"];
+    assert_eq!(second["version"], *versions.last().expect("it serves one"));
+    assert!(second["healthy"].is_null(), "{second}");
 }
 
 /// Both hosts have it, and nothing is left of what was cut off.
