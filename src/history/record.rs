@@ -7,6 +7,9 @@ use super::error::HistoryError;
 use super::store::History;
 use crate::model::{Event, EventKind, Outcome, OutcomeKind, RunId};
 
+/// The exit code of a run whose plan was stale, which the command didn't end with: it planned anew.
+const STALE: u8 = 6;
+
 /// What is worth knowing of a run and isn't in its events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct About {
@@ -169,8 +172,8 @@ fn take(
         EventKind::Outcome(outcome) => end(connection, run, at, outcome)?,
         EventKind::PlannedAnew { run } => {
             connection.execute(
-                "UPDATE runs SET ended = ?2, outcome = ?3 WHERE id = ?1",
-                params![run.0, at, OutcomeKind::Refused.as_str()],
+                "UPDATE runs SET ended = ?2, outcome = ?3, exit_code = ?4 WHERE id = ?1",
+                params![run.0, at, OutcomeKind::Refused.as_str(), STALE],
             )?;
         }
         _ => {}

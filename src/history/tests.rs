@@ -203,6 +203,16 @@ fn a_run_whose_end_was_not_seen_has_no_outcome() {
 }
 
 #[test]
+fn a_run_that_was_planned_anew_was_refused_as_stale() {
+    let (_directory, path) = place();
+    let run = RunId("one".to_owned());
+    record(&path, vec![started("one"), EventKind::PlannedAnew { run }]);
+    let run = History::open(&path).unwrap().run("one").unwrap().run;
+    assert_eq!(run.outcome.as_deref(), Some("refused"));
+    assert_eq!(run.exit_code, Some(6));
+}
+
+#[test]
 fn runs_are_found_by_a_beginning_that_only_one_has() {
     let (_directory, path) = place();
     record(&path, vec![started("2026-a")]);
