@@ -21,16 +21,22 @@ pub struct VariableChange {
     pub hosts: Vec<HostName>,
 }
 
-/// A line each; `of_all` hosts needn't be named.
+/// A line each; `of_all` hosts needn't be named, nor the app where all are of one.
 pub(super) fn variables_text(changes: &[VariableChange], of_all: usize) -> String {
     let mut text = String::new();
+    let several = changes.iter().any(|change| change.app != changes[0].app);
     for change in changes {
         let value = |value: &Option<String>| match value {
             Some(value) => shown(value),
             None => "absent".to_owned(),
         };
         let (old, new) = (value(&change.old), value(&change.new));
-        let _ = write!(text, "variable {}: {old} → {new}", change.name);
+        let of = if several {
+            format!(" of {}", change.app)
+        } else {
+            String::new()
+        };
+        let _ = write!(text, "variable {}{of}: {old} → {new}", change.name);
         if change.hosts.len() < of_all {
             let hosts: Vec<_> = change.hosts.iter().map(ToString::to_string).collect();
             let _ = write!(text, " on {}", hosts.join(", "));
@@ -82,6 +88,17 @@ mod tests {
         variable port: 1 → 2
         variable port: absent → 2 on b
         variable port: two\nlines xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx… → absent
+        ");
+    }
+
+    #[test]
+    fn the_same_variable_of_two_apps_is_told_apart() {
+        let mut other = change(Some("1"), Some("2"), &["a"]);
+        other.app = AppName::new("site").unwrap();
+        let changes = [change(Some("1"), Some("2"), &["a"]), other];
+        insta::assert_snapshot!(variables_text(&changes, 1), @r"
+        variable port of bot: 1 → 2
+        variable port of site: 1 → 2
         ");
     }
 }
