@@ -12,7 +12,6 @@ fn with_a_gate<'a>(project: &'a Project) -> (Here<'a>, PathBuf) {
     let here = Here::at(project);
     let well = project.write("well", "");
     let gate = format!("command \"well\" run=\"test -e {}\"", well.display());
-    here.declare("within \"5s\"", "within \"1s\"");
     here.declare(
         "process \"bot\"\n",
         &format!("process \"bot\"\n        {gate}\n"),
