@@ -8,9 +8,10 @@ use super::app::App;
 use super::ports::{Ports, Taken};
 use super::protocol::ObserveApp;
 use super::registry::{Claims, ELSEWHERE};
+use super::units::Units;
 use crate::apply::site::kind_of;
 use crate::apply::step::is_same;
-use crate::host::{Entry, EntryType, HostError, ReadHost, UNITS, Unit, UnitRemark};
+use crate::host::{Entry, EntryType, HostError, ReadHost, Unit, UnitRemark};
 use crate::model::{
     Finding, FindingClass, Gates, HostFacts, Ledger, Resource, ResourceId, ResourceKind, State,
     Value,
@@ -52,7 +53,7 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
     findings.extend(seen.state()?);
     findings.extend(seen.space()?);
     findings.extend(seen.owner()?);
-    findings.extend(seen.units()?);
+    findings.extend(seen.units());
     for (id, wanted) in &seen.asked.wanted.resources {
         if seen.unread.contains(id) {
             continue;
@@ -356,29 +357,26 @@ impl Seen<'_> {
     }
 
     /// What systemd says of units as they will be, of those that change.
-    fn units(&self) -> Result<Vec<Finding>, HostError> {
-        let content = |state: &State, path: &str| {
-            let mut files = state.resources.iter();
-            let file = files.find(|(id, _)| id.kind == ResourceKind::FILE && id.name == path);
-            file.and_then(|(_, file)| file.text("content").map(str::to_owned))
+    fn units(&self) -> Vec<Finding> {
+        let units = Units {
+            actual: self.actual,
+            wanted: &self.asked.wanted,
+            texts: &self.asked.units,
         };
-        let changes = |path: &str| content(&self.asked.wanted, path) != content(self.actual, path);
-        let changing = self.asked.units.iter().filter_map(|(path, text)| {
-            let name = Path::new(path).strip_prefix(UNITS).ok()?.to_str()?;
-            changes(path).then(|| (name.to_owned(), text.clone()))
-        });
-        let remarks = self.host.verify_units(&changing.collect())?;
-        Ok(remarks.into_iter().map(|it| self.of_unit(&it)).collect())
+        let remarks = self.host.verify_units(&units.changing());
+        let of_unit = |it: &UnitRemark| self.of_unit(it, units.is_known_whole(&it.unit));
+        remarks.iter().map(of_unit).collect()
     }
 
-    fn of_unit(&self, remark: &UnitRemark) -> Finding {
+    /// What is unknown may be what the unit lacks.
+    fn of_unit(&self, remark: &UnitRemark, is_known_whole: bool) -> Finding {
         let UnitRemark {
             unit,
             refused,
             words,
         } = remark;
         let remedy = "man systemd.unit   # then change the unit where it is declared".to_owned();
-        if *refused {
+        if *refused && is_known_whole {
             return self.blocking(
                 format!("systemd can't load {unit} as it will be: {words}"),
                 remedy,

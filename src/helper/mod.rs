@@ -39,6 +39,7 @@ mod standing;
 mod silence;
 mod survey;
 mod unit;
+mod units;
 mod venv;
 pub mod wire;
 

@@ -313,10 +313,7 @@ pub trait ReadHost: Send + Sync {
 
     /// What systemd would say of units, if these files were below `/etc/systemd/system`: their paths from there, with
     /// what they hold. Nothing where it can't be asked.
-    ///
-    /// # Errors
-    /// When asking fails in the middle.
-    fn verify_units(&self, files: &BTreeMap<String, String>) -> Result<Vec<UnitRemark>, HostError>;
+    fn verify_units(&self, files: &BTreeMap<String, String>) -> Vec<UnitRemark>;
 
     /// Live processes that refer to something at or below a path (cwd, exe, root, maps).
     ///

@@ -81,12 +81,12 @@ impl ReadHost for LocalHost {
         }
     }
 
-    fn verify_units(&self, files: &BTreeMap<String, String>) -> Result<Vec<UnitRemark>, HostError> {
+    fn verify_units(&self, files: &BTreeMap<String, String>) -> Vec<UnitRemark> {
         let facts = self.all_facts();
         if !facts.root || !facts.systemd {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        systemd::verify::verify(files).context("have systemd verify", Path::new("units"))
+        systemd::verify::verify(files)
     }
 
     fn processes_in(&self, path: &Path) -> Result<Vec<u32>, HostError> {
