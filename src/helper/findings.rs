@@ -216,8 +216,8 @@ impl Seen<'_> {
             return Ok(None);
         };
         let remedy = format!(
-            "sudo useradd --system --user-group --shell /usr/sbin/nologin {}   # or `create=#true` behind the owner",
-            owner.user
+            "{}   # or `create=#true` behind the owner",
+            make_user(&owner.user)
         );
         Ok(Some(self.blocking(message, remedy)))
     }
@@ -235,21 +235,34 @@ impl Seen<'_> {
             return Ok(None);
         };
         let message = format!("the {expected} is missing: {}", id.name);
-        // Before the first apply its directory isn't there either, and nor may the app's user be.
-        let owner = &self.app.app_owner;
-        let root = self.host.facts().root;
-        let is_there = self.host.account(&owner.user)?.is_some();
-        let own = if root && is_there {
-            format!(" -o {} -g {}", owner.user, owner.group)
-        } else {
-            String::new()
-        };
-        let sudo = if root { "sudo " } else { "" };
         let remedy = format!(
-            "{sudo}install -D -m 0640{own} /dev/stdin {}   # and its content; or give it a `seed` in the declaration",
-            id.name
+            "{}   # and its content; or give it a `seed` in the declaration",
+            self.making(&id.name)?
         );
         Ok(Some(self.blocking(message, remedy)))
+    }
+
+    /// The lines that make a file which the app can read. Before the first apply its directory isn't there, and nor may
+    /// the app's user be.
+    fn making(&self, path: &str) -> Result<String, HostError> {
+        if !self.host.facts().root {
+            return Ok(format!("install -D -m 0640 /dev/stdin {path}"));
+        }
+        let owner = &self.app.app_owner;
+        let own = format!("-o {} -g {}", owner.user, owner.group);
+        let mut lines = Vec::new();
+        if self.host.account(&owner.user)?.is_none() {
+            lines.push(make_user(&owner.user));
+        }
+        let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
+        if self
+            .nearest(directory)?
+            .is_none_or(|(it, _)| it != directory)
+        {
+            lines.push(format!("sudo install -d {own} {}", directory.display()));
+        }
+        lines.push(format!("sudo install -m 0640 {own} /dev/stdin {path}"));
+        Ok(lines.join("\n"))
     }
 
     /// What another environment or app owns.
@@ -436,6 +449,10 @@ fn standing_gates(ledger: &Ledger) -> Option<&Gates> {
     let current = ledger.current();
     let current = current.filter(|generation| generation.release.is_some())?;
     Some(&current.gates)
+}
+
+fn make_user(name: &str) -> String {
+    format!("sudo useradd --system --user-group --shell /usr/sbin/nologin {name}")
 }
 
 fn is_external(resource: &Resource) -> bool {

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::client::{Client, Place, begin, collect};
 use crate::content::{EntryPath, Manifest, ManifestEntry, PackWriter};
-use crate::helper::protocol::{Message, ObserveApp, Reply, Request};
+use crate::helper::protocol::{AppAddress, Message, ObserveApp, Reply, Request};
+use crate::host::{MemoryHost, Owner};
 use crate::model::{AppName, Digest, Gates, Plan, Resource, ResourceKind, RunId, State};
 use crate::plan::{PlanInput, plan};
 use crate::step::registry::registry;
@@ -249,4 +251,55 @@ fn releases_that_nobody_needs_are_pruned() {
     let ledger = client.survey(&place).ledger.unwrap();
     let numbers: Vec<_> = ledger.generations.iter().map(|it| it.number).collect();
     assert_eq!(numbers, [0, 3, 4]);
+}
+
+#[test]
+fn the_lines_for_a_missing_file_leave_it_to_the_apps_user() {
+    let place = Place::new();
+    let owner = |user: &str| Owner {
+        user: user.to_owned(),
+        group: user.to_owned(),
+    };
+    let host = Arc::new(MemoryHost::new());
+    let remedy = |user: &str| {
+        let mut client = Client::on(host.clone(), place.options(registry()));
+        let mut id = place.id("note", "");
+        id.kind = ResourceKind::FILE;
+        id.name = "/opt/toy/shared/bot.env".to_owned();
+        let mut wanted = State::default();
+        let file = Resource::new().setting("expected", "environment file");
+        wanted.resources.insert(id, file);
+        let observed = client.ask(Request::Observe {
+            apps: vec![ObserveApp {
+                app: AppAddress {
+                    owner: Some(owner(user)),
+                    ..place.address()
+                },
+                wanted,
+                manifests: BTreeMap::new(),
+                findings: true,
+                incoming: 0,
+                units: BTreeMap::new(),
+                gates: Gates::default(),
+            }],
+        });
+        let Reply::Observed(mut apps) = observed else {
+            panic!("{observed:?}")
+        };
+        let mut findings = apps.remove(0).findings.into_iter();
+        let finding = findings.find(|it| it.message.contains("is missing"));
+        finding.unwrap().remedy.unwrap()
+    };
+    insta::assert_snapshot!(remedy("bot"), @r"
+    sudo useradd --system --user-group --shell /usr/sbin/nologin bot
+    sudo install -d -o bot -g bot /opt/toy/shared
+    sudo install -m 0640 -o bot -g bot /dev/stdin /opt/toy/shared/bot.env   # and its content; or give it a `seed` in the declaration
+    ");
+    host.add_account("bot", 2000);
+    insta::assert_snapshot!(remedy("bot"), @r"
+    sudo install -d -o bot -g bot /opt/toy/shared
+    sudo install -m 0640 -o bot -g bot /dev/stdin /opt/toy/shared/bot.env   # and its content; or give it a `seed` in the declaration
+    ");
+    host.put_directory("/opt/toy/shared");
+    insta::assert_snapshot!(remedy("bot"), @"sudo install -m 0640 -o bot -g bot /dev/stdin /opt/toy/shared/bot.env   # and its content; or give it a `seed` in the declaration");
 }
