@@ -13,7 +13,7 @@ use crate::fleet::compose;
 use crate::fleet::connection::Pulse;
 use crate::fleet::declared::{self, AppContent, Declared, DeclaredContent, Declaring};
 use crate::fleet::progress::Member;
-use crate::fleet::prospect::{Look, Prospect, ProspectError, Survey, Wanted, survey};
+use crate::fleet::prospect::{Look, Prospect, ProspectError, Sought, Survey, Wanted, survey};
 use crate::fleet::reach::{ReachError, Reached, Reaching, connections, reach};
 use crate::fleet::run::Fleet;
 use crate::helper::protocol::{AppAddress, RefusalKind, SecretBytes};
@@ -338,7 +338,7 @@ impl Deployment {
         &self,
         survey: &Survey,
         wanted: BTreeMap<Member, Wanted>,
-        findings: bool,
+        findings: Sought,
     ) -> Result<Prospect, CommandError> {
         let look = Look {
             fleet: &self.fleet,

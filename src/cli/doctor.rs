@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Environment, Host, Manager, Reach};
+use crate::fleet::prospect::Sought;
 use crate::fleet::reach::{Reached, reach};
 use crate::model::{Finding, FindingClass, HostFacts, HostName};
 use crate::report::count;
@@ -77,7 +78,7 @@ async fn examine(
         .iter()
         .map(|(member, it)| (member.clone(), it.wanted.clone()));
     match deployment
-        .prospect(&declaration.survey, wanted.collect(), true)
+        .prospect(&declaration.survey, wanted.collect(), Sought::Declared)
         .await
     {
         Ok(prospect) => report.take(prospect.findings, |finding| {

@@ -8,7 +8,7 @@ use crate::content::{PathChange, PathChangeKind};
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::mixed::mixed;
 use crate::fleet::progress::Member;
-use crate::fleet::prospect::{Prospect, Survey, Wanted};
+use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::run::RunEnd;
 use crate::helper::protocol::Marks;
 use crate::model::{EnvironmentName, Outcome, OutcomeKind, Plan, ResourceId, Step};
@@ -100,7 +100,12 @@ async fn look(
     let again = async || deployment.survey(BTreeMap::new()).await;
     let read = async |survey: &Survey| {
         let wanted = last_applied(survey);
-        deployment.prospect(survey, wanted, arguments.heal).await
+        let sought = if arguments.heal {
+            Sought::PuttingBack
+        } else {
+            Sought::Nothing
+        };
+        deployment.prospect(survey, wanted, sought).await
     };
     steady(environment, survey, again, read).await
 }

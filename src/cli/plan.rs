@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fleet::declared::Declared;
 use crate::fleet::progress::Member;
-use crate::fleet::prospect::{Prospect, Wanted};
+use crate::fleet::prospect::{Prospect, Sought, Wanted};
 use crate::fleet::reach::ReachError;
 use crate::model::{Digest, EnvironmentName, Finding, FindingClass, Hold, HostName, ResourceId};
 use crate::plan::saved::{Body, SavedMember, SavedPlan};
@@ -104,7 +104,7 @@ pub(super) async fn plan(
     }
     let declaration = deployment.declaration(session, version).await?;
     let mut prospect = deployment
-        .prospect(&declaration.survey, wanted(&declaration), true)
+        .prospect(&declaration.survey, wanted(&declaration), Sought::Declared)
         .await?;
     let renewed = renewed(&deployment, &declaration, &prospect).await?;
     prospect.changes.extend(renewed);
@@ -148,7 +148,8 @@ async fn lacking(
     let found = async {
         let declaration = deployment.declaration(session, version).await?;
         let wanted = wanted(&declaration);
-        deployment.prospect(&declaration.survey, wanted, true).await
+        let survey = &declaration.survey;
+        deployment.prospect(survey, wanted, Sought::Declared).await
     };
     match found.await {
         Ok(prospect) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::declared::DeclaredContent;
-use crate::fleet::prospect::{Prospect, Survey, Wanted};
+use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::run::RunEnd;
 use crate::fleet::{Locked, removed};
 use crate::model::{Outcome, OutcomeKind, Plan};
@@ -167,7 +167,7 @@ async fn prepare(
         )
     });
     let prospect = deployment
-        .prospect(&survey, wanted.collect(), false)
+        .prospect(&survey, wanted.collect(), Sought::Nothing)
         .await?;
     talk.saw(&survey, Some(&prospect));
     anew.planned_on(heads(&survey))?;

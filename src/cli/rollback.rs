@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::progress::Member;
-use crate::fleet::prospect::{Prospect, Survey, Wanted};
+use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::run::RunEnd;
 use crate::fleet::target::{Leaving, Milestone, Past};
 use crate::model::{AppName, Gates, HostName, Ledger, Outcome, OutcomeKind, Plan, RunId};
@@ -218,7 +218,8 @@ async fn steadily(
             continue;
         }
         let wanted = wanted(&survey, &toward, arguments)?;
-        let prospect = deployment.prospect(&survey, wanted, true).await?;
+        let sought = Sought::PuttingBack;
+        let prospect = deployment.prospect(&survey, wanted, sought).await?;
         let again = async || deployment.survey(BTreeMap::new()).await;
         if !is_disturbed(&prospect, &survey, again).await? {
             return Ok(Way {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::fleet::mixed::mixed;
+use crate::fleet::prospect::Sought;
 use crate::fleet::reach::ReachError;
 use crate::model::{Finding, FindingClass, HostName, HostOutcome};
 use crate::report::table::{hosts_json, hosts_table};
@@ -81,7 +82,7 @@ async fn look(
     }
     let survey = deployment.survey(BTreeMap::new()).await?;
     let prospect = deployment
-        .prospect(&survey, last_applied(&survey), false)
+        .prospect(&survey, last_applied(&survey), Sought::Nothing)
         .await?;
     let hosts = hosts_of(&survey, Some(&prospect));
     let mut notes = deployment.notes(&survey);

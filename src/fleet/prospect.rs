@@ -14,8 +14,8 @@ use super::run::Fleet;
 use crate::content::{Manifest, PathChange};
 use crate::helper::protocol::{AppAddress, ObserveApp, RegistryEntry, SecretBytes, SurveyedApp};
 use crate::model::{
-    Action, Digest, Finding, Gates, HostName, Plan, Resource, ResourceId, State, Step, StepKind,
-    Value, Wave,
+    Action, Digest, Finding, FindingClass, Gates, HostName, Plan, Resource, ResourceId, State,
+    Step, StepKind, Value, Wave,
 };
 use crate::plan::{Attendant, PlanError, PlanInput, plan, states};
 use crate::step::backup::desire as backup;
@@ -159,8 +159,34 @@ pub struct Look<'a> {
     pub waves: &'a BTreeMap<HostName, Wave>,
     /// Everything that is known of kinds.
     pub kinds: &'a [&'a dyn Kind],
-    /// Whether to look for what would make an apply fail.
-    pub findings: bool,
+    /// What else is looked for.
+    pub findings: Sought,
+}
+
+/// What is looked for beside the differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sought {
+    /// Nothing.
+    Nothing,
+    /// What would make it fail to put back what stood before. What only another declaration could put right is told,
+    /// and is in nobody's way: what is put back is declared already.
+    PuttingBack,
+    /// What would make an apply fail of what is declared now.
+    Declared,
+}
+
+impl Sought {
+    /// What is made of a finding that another declaration could put right.
+    fn weighs(self, finding: &Finding) -> Finding {
+        let class = match self {
+            Self::Declared => finding.class,
+            Self::Nothing | Self::PuttingBack => FindingClass::Note,
+        };
+        Finding {
+            class,
+            ..finding.clone()
+        }
+    }
 }
 
 impl Prospect {
@@ -246,7 +272,7 @@ impl Prospect {
         }
         for (member, seen) in &observed {
             if starts(&forward, member) {
-                findings.extend(seen.starting.iter().cloned());
+                findings.extend(seen.starting.iter().map(|it| look.findings.weighs(it)));
             }
         }
         let findings = findings.into_iter().collect();
@@ -359,7 +385,7 @@ async fn observe(
                 app: address.clone(),
                 wanted: wanted.state.clone(),
                 manifests: wanted.manifests.clone(),
-                findings: look.findings,
+                findings: look.findings != Sought::Nothing,
                 incoming: wanted.incoming,
                 units: wanted.units.clone(),
                 gates: wanted.gates.clone(),
@@ -383,5 +409,25 @@ async fn observe(
         Ok(observed)
     } else {
         Err(errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_declaration_would_put_right_holds_up_no_way_back() {
+        let taken = Finding {
+            class: FindingClass::Blocking,
+            host: HostName::new("a").unwrap(),
+            app: None,
+            message: "port 8000 is taken".to_owned(),
+            remedy: None,
+        };
+        assert_eq!(Sought::Declared.weighs(&taken), taken);
+        let told = Sought::PuttingBack.weighs(&taken);
+        assert_eq!(told.class, FindingClass::Note);
+        assert_eq!(told.message, taken.message);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::registry::Claims;
 use crate::host::listening::is_loopback;
-use crate::host::{HostError, Listener, LiveProcess, ReadHost, Unit, server_of};
+use crate::host::{HostError, Listener, LiveProcess, Manager, ReadHost, Unit, server_of};
 use crate::model::{EnvironmentName, FindingClass, Gate, GateKind, Gates};
 
 /// PID 1, which holds the sockets of socket units.
@@ -76,6 +76,8 @@ impl Ports<'_> {
         if listeners.is_empty() {
             return Ok(None);
         }
+        let may_answer_none = |listener: &Listener| listener.may_be_ipv6_only(&asked.server);
+        let unsure = listeners.iter().all(may_answer_none);
         let mut holders: Vec<LiveProcess> = listeners.into_iter().flat_map(processes).collect();
         holders.sort();
         for holder in &holders {
@@ -85,11 +87,30 @@ impl Ports<'_> {
                 }
             }
         }
-        Ok(Some(match holders.first() {
+        let main = holders.iter().find(|holder| self.is_main(holder));
+        let mut taken = match main.or(holders.first()) {
             None => unknown(asked),
             Some(holder) if holder.id == INIT => of_a_socket_unit(asked),
             Some(holder) => self.held(asked, holder)?,
-        }))
+        };
+        if unsure {
+            taken.class = FindingClass::Note;
+        }
+        Ok(Some(taken))
+    }
+
+    /// Whether a process is the main one of the service that it runs in. Others may only have been started by that, by
+    /// cron or over SSH; what systemd doesn't tell of is ended by itself.
+    fn is_main(&self, process: &LiveProcess) -> bool {
+        let Some(name) = process.unit.as_ref().filter(|_| service(process).is_some()) else {
+            return false;
+        };
+        let unit = Unit {
+            manager: Manager::Systemd,
+            name: name.clone(),
+        };
+        let status = self.host.service(&unit);
+        status.is_ok_and(|status| status.main_process == Some(process.id))
     }
 
     fn held(&self, asked: &Asked<'_>, holder: &LiveProcess) -> Result<Taken, HostError> {
@@ -123,7 +144,7 @@ impl Ports<'_> {
         Ok(Taken {
             class,
             message: taken_by(asked, &format!("{program} (process {id}{whose})")),
-            remedy: match (other, service(holder)) {
+            remedy: match (other, service(holder).filter(|_| self.is_main(holder))) {
                 (Some(other), _) => format!(
                     "give one of both apps another port, or: rosey remove {} {}",
                     other.environment, other.app
@@ -188,7 +209,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::host::{Manager, MemoryHost, ServiceAct, WriteHost};
+    use crate::host::{MemoryHost, ServiceAct, WriteHost};
     use crate::model::AppName;
     use crate::model::gate::HttpGate;
 
@@ -372,6 +393,59 @@ mod tests {
         for processes in [Vec::new(), vec![process(INIT, Some("init.scope"))]] {
             let host = taken_on(processes);
             assert_eq!(classes(&host, &case()), [FindingClass::Note]);
+        }
+    }
+
+    #[test]
+    fn only_what_is_the_service_itself_is_ended_with_it() {
+        // What was started by cron or over SSH is in their services, and a container's port is held in docker's.
+        let host = taken_by_service("cron.service");
+        let main = host.running(&unit("cron.service")).unwrap().process;
+        let of_unit = |id| process(id, Some("cron.service"));
+        let on_all = |processes| Listener {
+            address: "0.0.0.0".parse().unwrap(),
+            processes,
+        };
+        let host_of_child = MemoryHost::new();
+        host_of_child.put_listener(PORT, on_all(vec![of_unit(main + 1)]));
+        let found = taken(&host_of_child, &case()).remove(0);
+        let id = main + 1;
+        assert_eq!(
+            found.remedy,
+            format!("sudo kill {id}   # after a look at it: ps -fp {id}")
+        );
+        // A worker may have a lower number than the process that made it.
+        host.put_listener(PORT, on_all(vec![of_unit(main - 1), of_unit(main)]));
+        let found = taken(&host, &case()).remove(0);
+        assert!(
+            found.remedy.starts_with("sudo systemctl stop cron "),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn what_may_answer_ipv6_only_is_only_told() {
+        let on = |address: &str| {
+            let host = MemoryHost::new();
+            let address = address.parse().unwrap();
+            let processes = vec![process(42, None)];
+            host.put_listener(PORT, Listener { address, processes });
+            host
+        };
+        let asking = |url: &str| Case {
+            gates: http(url),
+            ..case()
+        };
+        for (address, url, class) in [
+            ("::", "http://127.0.0.1:8000/", FindingClass::Note),
+            ("::", "http://[::1]:8000/", FindingClass::Blocking),
+            ("0.0.0.0", "http://127.0.0.1:8000/", FindingClass::Blocking),
+        ] {
+            assert_eq!(
+                classes(&on(address), &asking(url)),
+                [class],
+                "{address} {url}"
+            );
         }
     }
 

@@ -31,7 +31,7 @@ impl Listener {
     #[must_use]
     pub fn answers(&self, host: &str) -> bool {
         let address = self.address.to_canonical();
-        if address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        if self.is_on_all_ipv6() {
             return true;
         }
         match host.parse::<IpAddr>() {
@@ -39,6 +39,16 @@ impl Listener {
             Ok(asked) => asked == address,
             Err(_) => address.is_unspecified() || address.is_loopback(),
         }
+    }
+
+    /// Whether it may leave who asks by an IPv4 address alone, so that another can listen beside it.
+    #[must_use]
+    pub fn may_be_ipv6_only(&self, host: &str) -> bool {
+        self.is_on_all_ipv6() && host.parse().is_ok_and(|asked: IpAddr| asked.is_ipv4())
+    }
+
+    fn is_on_all_ipv6(&self) -> bool {
+        self.address == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
     }
 }
 
