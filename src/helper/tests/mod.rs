@@ -2,6 +2,7 @@
 
 mod client;
 mod commits;
+mod forget;
 mod laws;
 mod paths;
 mod runs;

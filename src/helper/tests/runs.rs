@@ -514,50 +514,6 @@ fn heartbeats_are_answered_at_once() {
 }
 
 #[test]
-fn a_removed_app_is_forgotten() {
-    let place = Place::new();
-    let mut client = place.client();
-    client.apply(&place, "1", 1, &place.wanted(&[("a", "1")]));
-    let nothing = place.wanted(&[]);
-    client.begin_and_forget(&place, "2", &nothing);
-    assert!(!place.root().exists(), "nothing was left in it");
-    assert!(client.survey(&place).ledger.is_none());
-    let apps = std::fs::read_dir(place.state().join("apps")).unwrap();
-    assert_eq!(apps.count(), 0);
-    assert!(matches!(client.lock(&place, "3"), Reply::Done));
-}
-
-#[test]
-fn an_app_that_was_deployed_again_meanwhile_is_not_forgotten() {
-    let place = Place::new();
-    let mut client = place.client();
-    let wanted = place.wanted(&[("a", "1")]);
-    client.apply(&place, "1", 1, &wanted);
-    client.begin_and_forget(&place, "2", &place.wanted(&[]));
-    assert!(matches!(
-        client.ask(Request::Unlock {
-            run: RunId("2".to_owned())
-        }),
-        Reply::Done
-    ));
-    std::fs::create_dir(place.root()).unwrap();
-    client.apply(&place, "3", 1, &wanted);
-    let before = place.seen();
-    // Who asked a person in between whether to take away what was left of the app knows nothing of the last run.
-    assert!(matches!(client.lock(&place, "4"), Reply::Done));
-    let forget = |data| Request::Forget {
-        run: RunId("4".to_owned()),
-        app: AppName::new("toy").unwrap(),
-        data,
-    };
-    for data in [false, true] {
-        assert_eq!(refused(client.ask(forget(data))), RefusalKind::Stale);
-    }
-    assert_eq!(place.seen(), before);
-    assert!(client.survey(&place).ledger.is_some());
-}
-
-#[test]
 fn a_run_whose_journal_cannot_be_made_keeps_no_room() {
     let place = Place::new();
     let locks = tempfile::tempdir().unwrap();
