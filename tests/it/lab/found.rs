@@ -17,7 +17,7 @@ fn a_taken_port_and_a_unit_that_systemd_refuses_are_found_at_once() {
     let fleet = Fleet::with(Wanted {
         hosts: 2,
         old: vec![2],
-        disks: false,
+        ..Wanted::default()
     });
     let rosey = fleet.rosey();
     // Its program comes with the release; what systemd says of that is no finding.

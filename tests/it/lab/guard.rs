@@ -194,3 +194,63 @@ fn a_power_cut_in_the_middle() {
     assert!((0.0..BOOT).contains(&took), "{took:.2} s");
     is_back(&fleet, &before, "the run was cut off");
 }
+
+#[test]
+fn a_helper_that_hangs_is_ended_by_unlock_and_its_host_goes_back() {
+    let (fleet, before) = one();
+    let rosey = fleet.rosey();
+    let run = in_the_middle(&fleet, &rosey);
+    let main = "$(systemctl show --property=MainPID --value 'rosey-run-*.service')";
+    fleet.lab.exec(1, &format!("kill -STOP {main}"));
+    // It gives no sign of life, and what it was at nobody else may take back.
+    let output = run.wait_with_output().expect("it was started");
+    assert_eq!(output.status.code(), Some(18));
+    assert_eq!(fleet.served(), ["2.0.0"]);
+    let status = rosey.run(&["status", "lab", "--json"]).exits(0).json();
+    let notes = status["notes"].to_string();
+    let name = notes
+        .split("(run ")
+        .nth(1)
+        .and_then(|it| it.split(')').next());
+    let name = name.unwrap_or_else(|| panic!("the run is named: {notes}"));
+    rosey.run(&["unlock", "lab", "--run", name]).exits(0);
+    assert_eq!(fleet.served(), ["1.0.0"]);
+    // Whoever was first took it back, this command or the unit that was started again: only the latter leaves word.
+    is_back(&fleet, &before, "");
+}
+
+/// Services of the built-in manager are children of the helper, which is a unit and ends.
+#[test]
+fn a_service_of_the_built_in_manager_outlives_the_unit_that_started_it() {
+    let fleet = Fleet::up(1);
+    let owner = "    owner \"rosey\" group=\"rosey\" create=#true\n";
+    fleet.declare(owner, &format!("{owner}    manager \"process\"\n"));
+    let ended = || {
+        wait_until("the end of the run's unit", Duration::from_secs(20), || {
+            let units = "systemctl --no-legend --all list-units 'rosey-run-*'";
+            fleet.lab.exec(1, units).is_empty()
+        });
+    };
+    fleet.rosey().apply().exits(0);
+    ended();
+    assert_eq!(fleet.served(), ["1.0.0"]);
+    fleet.version("2.0.0");
+    fleet.rosey().apply().exits(0);
+    ended();
+    assert_eq!(fleet.served(), ["2.0.0"]);
+    // And so does what a helper starts that takes its host back alone.
+    fleet.version("3.0.0");
+    fleet.declare("fault \"\"", "fault \"unhealthy\"");
+    fleet.declare("within \"10s\"", "within \"120s\"");
+    let rosey = fleet.rosey();
+    let mut run = rosey.start(&["apply", "lab", "--yes"]);
+    serves(&fleet, 1, "3.0.0");
+    fleet.lab.exec(
+        1,
+        "kill -9 $(systemctl show --property=MainPID --value 'rosey-run-*.service')",
+    );
+    assert_eq!(run.wait().expect("it was started").code(), Some(18));
+    ended();
+    assert_eq!(fleet.served(), ["2.0.0"]);
+    fleet.rosey().drift().exits(0);
+}

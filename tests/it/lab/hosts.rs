@@ -9,7 +9,7 @@ fn hosts_are_real_servers() {
     let lab = Lab::with(Wanted {
         hosts: 3,
         old: vec![3],
-        disks: false,
+        ..Wanted::default()
     });
     for host in lab.hosts() {
         assert_eq!(
@@ -64,8 +64,8 @@ fn a_host_can_be_cut_off_and_looked_at_all_the_same() {
 fn a_power_cut_takes_what_was_not_synced_and_a_kill_takes_nothing() {
     let lab = Lab::with(Wanted {
         hosts: 2,
-        old: vec![],
         disks: true,
+        ..Wanted::default()
     });
     let write = "mkdir /opt/app && echo old >/opt/app/synced && sync --file-system /opt \
                  && echo new >/opt/app/late && mv /opt/app/synced /opt/app/renamed";

@@ -3,6 +3,7 @@
 mod adopt;
 mod back;
 mod chaos;
+mod clock;
 mod cut;
 mod deploy;
 mod doctor;

@@ -9,7 +9,7 @@ fn an_older_host_in_a_fleet_is_a_host_like_any_other() {
     let fleet = Fleet::with(Wanted {
         hosts: 2,
         old: vec![2],
-        disks: false,
+        ..Wanted::default()
     });
     let rosey = fleet.rosey();
     rosey.apply().exits(0);

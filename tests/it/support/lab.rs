@@ -13,6 +13,8 @@ pub struct Wanted {
     pub hosts: usize,
     /// Which of them run the older Debian.
     pub old: Vec<usize>,
+    /// Which of them are virtual machines, with a kernel and a clock of their own.
+    pub machines: Vec<usize>,
     /// Whether `/opt`, `/etc/systemd/system` and `/var/lib/rosey` are disks that [`Lab::power_cut`] can take away.
     pub disks: bool,
 }
@@ -48,6 +50,9 @@ impl Lab {
         ];
         for host in &wanted.old {
             up.extend(["--old".into(), host.to_string()]);
+        }
+        for host in &wanted.machines {
+            up.extend(["--vm".into(), host.to_string()]);
         }
         if wanted.disks {
             up.push("--disks".into());
@@ -206,6 +211,11 @@ impl Lab {
     /// Starts a host that was ended, and waits until people can log in to it.
     pub fn boot(&self, host: usize) {
         self.must(&["boot", &host.to_string()]);
+    }
+
+    /// Sets the clock of a virtual machine forward, or back.
+    pub fn set_clock(&self, host: usize, seconds: i64) {
+        self.must(&["clock", &host.to_string(), &seconds.to_string()]);
     }
 
     pub fn reboot(&self, host: usize) {

@@ -85,8 +85,8 @@ pub fn run(seed: u64, faults: usize, hosts: Option<usize>, tell: &(dyn Fn(&str) 
     let chosen = 3 + dice.below(3);
     let lab = Lab::with(Wanted {
         hosts: hosts.unwrap_or(chosen),
-        old: vec![],
         disks: true,
+        ..Wanted::default()
     });
     let project = Project::with_bot();
     let mut campaign = Campaign {
