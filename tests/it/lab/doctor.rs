@@ -198,8 +198,13 @@ fn all_that_a_first_server_lacks_is_told_at_once_and_typing_it_puts_it_right() {
     for mark in ["sudo useradd", "sudo apt"] {
         typed(3, &format!("{mark} {}", line(h3, mark)));
     }
-    let install = line(h3, "sudo install");
-    typed(3, &format!("echo secret | sudo install {install}"));
+    for directory in h3.lines().map(str::trim) {
+        if directory.starts_with("sudo install -d ") {
+            typed(3, directory);
+        }
+    }
+    let install = line(h3, "sudo install -m");
+    typed(3, &format!("echo secret | sudo install -m {install}"));
     typed(5, &line(about(&told, "h5"), "as root, type: "));
     // The encrypted key is asked for where somebody is there to answer, once whatever it opens.
     let asked = [("Passphrase of", "wrong"), ("Passphrase of", "secret")];
