@@ -138,7 +138,7 @@ impl<'h> Session<'h> {
         let swept = self.with_site(app, &run, |site| {
             sweep::sweep(site, &journal, &std::collections::BTreeSet::new())
         })?;
-        swept.map_err(|error| refusal(RefusalKind::Host, error.to_string()))
+        Ok(swept?)
     }
 
     /// How everything is that the plan changes or that the standing generation has, read under the lock.

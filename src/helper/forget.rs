@@ -26,19 +26,28 @@ struct Trace {
 }
 
 impl Session<'_> {
-    pub(super) fn forget(&mut self, run: &RunId, name: &AppName, data: bool) -> Answer {
+    /// Takes it away. What can't be removed yet is waited for: afterwards nobody knows that it is rosey's.
+    pub(super) fn forget(&mut self, id: u64, run: &RunId, name: &AppName, data: bool) -> Answer {
         let app = self.locked_by(name, run)?;
-        let settled = self
-            .runs
-            .get(name)
-            .is_none_or(|open| open.journal.ask(|told| told.settled.is_some()));
-        if !settled {
+        let what = "forgotten";
+        let was_there = self.in_the_end(id, name, what, |session| session.had_root(&app, run))?;
+        self.in_the_end(id, name, what, |session| {
+            session.take_away(&app, data, was_there)
+        })
+    }
+
+    /// Whether an app's root was there before rosey came, for a run that may forget the app.
+    fn had_root(&self, app: &App, run: &RunId) -> Result<bool, Refusal> {
+        let name = &app.address.app;
+        if let Some(open) = self.runs.get(name)
+            && open.journal.ask(|told| told.settled.is_none())
+            && !self.close_committed(app, &open.journal)?
+        {
             let words = format!("the run {run} of {name} is still open");
             return Err(refusal(RefusalKind::Internal, words));
         }
-        let (root, state) = (&app.places.root, &app.places.state);
-        let trace = state.join(TRACE);
-        let ledger = self.ledger(&app)?;
+        let root = &app.places.root;
+        let ledger = self.ledger(app)?;
         // Only the run that removed an app may forget what is known of it. Any other takes away what was left, and
         // read that before it had the lock: the app may have been deployed again since.
         let is_own = |open: &OpenRun<'_>| open.journal.ask(|told| &told.opened.run == run);
@@ -48,18 +57,26 @@ impl Session<'_> {
             let words = format!("{name} was deployed again meanwhile; look again");
             return Err(refusal(RefusalKind::Stale, words));
         }
-        let was_there = match (ledger, self.trace(&app)?) {
-            (Some(ledger), _) => ledger.found().is_some_and(|found| {
+        match (ledger, self.trace(app)?) {
+            (Some(ledger), _) => Ok(ledger.found().is_some_and(|found| {
                 let mut names = found.state.resources.keys().map(|id| Path::new(&id.name));
                 names.any(|name| name == root)
-            }),
-            (None, Some(trace)) => trace.was_there,
+            })),
+            (None, Some(trace)) => Ok(trace.was_there),
             // A directory of this name may be anybody's.
             (None, None) => {
                 let words = format!("nothing is known of {name} on this host");
-                return Err(refusal(RefusalKind::NoSuchRun, words));
+                Err(refusal(RefusalKind::NoSuchRun, words))
             }
-        };
+        }
+    }
+
+    /// Removes all that is rosey's own. After a part of it, too.
+    fn take_away(&mut self, app: &App, data: bool, was_there: bool) -> Answer {
+        let name = &app.address.app;
+        let (root, state) = (&app.places.root, &app.places.state);
+        let trace = state.join(TRACE);
+        self.try_sweep(app)?;
         if data {
             remove_tree(self.host, &root.join("shared"))?;
             remove_tree(self.host, &app.places.own())?;

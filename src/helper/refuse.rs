@@ -3,7 +3,7 @@
 use super::ledger::LedgerError;
 use super::protocol::{Refusal, RefusalKind};
 use super::registry::RegistryError;
-use crate::apply::JournalError;
+use crate::apply::{JournalError, TakeError};
 use crate::content::{ContentError, PackError};
 use crate::host::HostError;
 
@@ -69,6 +69,17 @@ impl From<JournalError> for Refusal {
             JournalError::Host(error) => of_host(error),
             JournalError::UnknownFormat { .. } => RefusalKind::UnknownFormat,
             JournalError::Record { .. } => RefusalKind::Internal,
+        };
+        refusal(kind, error.to_string())
+    }
+}
+
+impl From<TakeError> for Refusal {
+    fn from(error: TakeError) -> Self {
+        let kind = if error.is_temporary() {
+            RefusalKind::ForNow
+        } else {
+            RefusalKind::Host
         };
         refusal(kind, error.to_string())
     }

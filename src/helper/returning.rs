@@ -101,7 +101,7 @@ impl Session<'_> {
         let name = app.address.app.clone();
         if self.close_committed(app, &journal)? {
             self.runs.insert(name, OpenRun { journal, here });
-            self.sweep(id, app)?;
+            self.sweep(id, app);
             return Ok(nothing());
         }
         let by_controller = matches!(settling, Settling::Controller { .. });
@@ -436,7 +436,19 @@ impl Session<'_> {
     }
 
     /// Removes what a settled run put aside; what can't be removed is removed before the next run.
-    pub(super) fn sweep(&self, id: u64, app: &App) -> Result<(), Refusal> {
+    pub(super) fn sweep(&self, id: u64, app: &App) {
+        if let Err(refused) = self.try_sweep(app) {
+            let text = format!(
+                "what the run had put aside is still there: {}",
+                refused.message
+            );
+            let host = Some(app.address.host.clone());
+            self.out.event(id, EventKind::Note { host, text });
+        }
+    }
+
+    /// The same, for whom it matters that it is gone.
+    pub(super) fn try_sweep(&self, app: &App) -> Result<(), Refusal> {
         let Some(open) = self.runs.get(&app.address.app) else {
             return Ok(());
         };
@@ -444,12 +456,7 @@ impl Session<'_> {
         let swept = self.with_site(app, &run, |site| {
             sweep::sweep(site, &open.journal, &std::collections::BTreeSet::new())
         })?;
-        if let Err(error) = swept {
-            let text = format!("what the run had put aside is still there: {error}");
-            let host = Some(app.address.host.clone());
-            self.out.event(id, EventKind::Note { host, text });
-        }
-        Ok(())
+        Ok(swept?)
     }
 }
 

@@ -109,13 +109,26 @@ impl Session<'_> {
     }
 
     /// Makes the generation stand. The other hosts may have committed already, and everybody was
-    /// ready, so there is no way back from here: while the host refuses for now, it is tried again.
+    /// ready, so there is no way back from here.
     pub(super) fn commit(&mut self, id: u64, run: &RunId, name: &AppName) -> Answer {
+        self.in_the_end(id, name, "committed", |session| {
+            session.try_commit(id, run, name)
+        })
+    }
+
+    /// Does something from which there is no way back: while the host refuses for now, it is tried again.
+    pub(super) fn in_the_end<T>(
+        &mut self,
+        id: u64,
+        name: &AppName,
+        what: &str,
+        mut act: impl FnMut(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         loop {
-            match self.try_commit(id, run, name) {
+            match act(self) {
                 Err(refused) if refused.kind == RefusalKind::ForNow => {
                     let host = self.locked(name)?.app.address.host.clone();
-                    let reason = format!("{name} to be committed: {}", refused.message);
+                    let reason = format!("{name} to be {what}: {}", refused.message);
                     let host = Some(host);
                     self.out.event(id, EventKind::Waiting { host, reason });
                     std::thread::sleep(self.options.retry);
@@ -176,7 +189,8 @@ impl Session<'_> {
         let open = self.open_run(app, run)?;
         open.journal.append(&Record::Settled(Settled::Committed))?;
         ledger::give_up_reserve(self.host, &app.places.state)?;
-        self.sweep(id, app)
+        self.sweep(id, app);
+        Ok(())
     }
 
     /// A state as it is read now. Where it isn't as it should be, what it should be stands: drift tells.

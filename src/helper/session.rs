@@ -281,7 +281,7 @@ impl<'h> Session<'h> {
                 releases,
                 backups,
             } => self.prune(&run, &app, releases, backups),
-            Request::Forget { run, app, data } => self.forget(&run, &app, data),
+            Request::Forget { run, app, data } => self.forget(id, &run, &app, data),
             Request::Mark { app, marks } => self.mark(&app, &marks),
             Request::Unlock { run } => {
                 let answer = self.unlock(&run);

@@ -375,6 +375,14 @@ impl Client {
         })
     }
 
+    pub fn send_forget(&mut self, run: &str) -> u64 {
+        self.send(Request::Forget {
+            run: RunId(run.to_owned()),
+            app: AppName::new("toy").unwrap(),
+            data: false,
+        })
+    }
+
     /// A whole run that goes well.
     pub fn apply(&mut self, place: &Place, run: &str, number: u64, wanted: &State) {
         let plan = self.begin(place, run, wanted);
