@@ -158,6 +158,8 @@ pub struct Apply {
 pub struct Rollback {
     /// Which environment.
     pub environment: String,
+    /// Which app; when left out, those that the last run has changed.
+    pub app: Option<String>,
     /// Lists the generations that can be gone back to.
     #[arg(long)]
     pub list: bool,

@@ -129,7 +129,13 @@ async fn prepare(
     anew: &mut Anew<Agreed>,
 ) -> Result<Going, CommandError> {
     let project = Project::open(&session.around, Some(&arguments.environment))?;
-    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
+    let deployment = Deployment::reach(
+        session,
+        project,
+        &arguments.choice,
+        arguments.app.as_deref(),
+    )
+    .await?;
     let id = Surroundings::new_run();
     let way = steadily(session, arguments, talk, (&deployment, &id)).await?;
     let Way {
@@ -291,9 +297,14 @@ fn toward(
         at: &Surroundings::now(),
         why: &why,
     };
+    let pasts = pasts(survey);
+    // What is undone is the last run, and of each app what that has brought. An app that it didn't change stands.
+    let last = pasts.iter().filter_map(|(_, past)| past.brought_by()).max();
     let mut toward = BTreeMap::new();
-    for (app, ledgers) in ledgers(survey) {
-        let past = Past::new(&app, ledgers);
+    for (app, past) in pasts {
+        if arguments.to.is_none() && past.brought_by() != last {
+            continue;
+        }
         let number = match &arguments.to {
             Some(text) => past.find(text, &TimeZone::system()),
             None => past.default_target(),
@@ -308,16 +319,17 @@ fn toward(
         );
     }
     if toward.is_empty() {
-        return Err(wrong(&format!(
-            "nothing was ever applied of {}",
-            arguments.environment
-        )));
+        let what = match &arguments.app {
+            Some(app) => format!("{app} in {}", arguments.environment),
+            None => arguments.environment.clone(),
+        };
+        return Err(wrong(&format!("nothing was ever applied of {what}")));
     }
     Ok(toward)
 }
 
-/// The ledgers of each app.
-fn ledgers(survey: &Survey) -> BTreeMap<AppName, BTreeMap<HostName, &Ledger>> {
+/// The past of each app that was asked for.
+fn pasts(survey: &Survey) -> Vec<(AppName, Past<'_>)> {
     let mut apps: BTreeMap<AppName, BTreeMap<HostName, &Ledger>> = BTreeMap::new();
     for (member, surveyed) in &survey.members {
         if let Some(ledger) = &surveyed.ledger {
@@ -326,7 +338,11 @@ fn ledgers(survey: &Survey) -> BTreeMap<AppName, BTreeMap<HostName, &Ledger>> {
                 .insert(member.host.clone(), ledger);
         }
     }
-    apps
+    let past = |(app, ledgers): (AppName, _)| {
+        let past = Past::new(&app, ledgers);
+        (app, past)
+    };
+    apps.into_iter().map(past).collect()
 }
 
 fn given(arguments: &arguments::Rollback) -> Given {
@@ -387,13 +403,18 @@ fn versions(toward: &BTreeMap<Member, Toward>) -> BTreeMap<String, String> {
 /// `rosey rollback --list`
 async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit, CommandError> {
     let project = Project::open(&session.around, Some(&arguments.environment))?;
-    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
+    let deployment = Deployment::reach(
+        session,
+        project,
+        &arguments.choice,
+        arguments.app.as_deref(),
+    )
+    .await?;
     let survey = deployment.survey(BTreeMap::new()).await?;
-    let pasts = ledgers(&survey).into_iter().map(|(app, ledgers)| {
-        let milestones = Past::new(&app, ledgers).milestones();
-        (app, milestones)
-    });
-    let pasts: Vec<(AppName, Vec<Milestone>)> = pasts.collect();
+    let pasts: Vec<(AppName, Vec<Milestone>)> = pasts(&survey)
+        .into_iter()
+        .map(|(app, past)| (app, past.milestones()))
+        .collect();
     if arguments.json {
         let generations = pasts.iter().flat_map(|(app, milestones)| {
             milestones.iter().map(move |it| {

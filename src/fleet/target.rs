@@ -167,6 +167,16 @@ impl<'a> Past<'a> {
         })
     }
 
+    /// The run that first brought what stands now; none before the first run. The generation of a rollback has the parent of what it went to, so
+    /// the run is that of the first with the same parent: who goes back twice undoes two runs, and no rollback.
+    #[must_use]
+    pub fn brought_by(&self) -> Option<RunId> {
+        let milestones = self.milestones();
+        let stands = milestones.last()?;
+        let first = milestones.iter().find(|it| it.parent == stands.parent)?;
+        first.run.clone()
+    }
+
     /// The generation that a person means: by number, release, version or time. Where several
     /// match, the latest verified one. A time without a zone is one of `zone`.
     ///

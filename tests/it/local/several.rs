@@ -107,3 +107,40 @@ fn a_rollback_takes_each_app_to_its_own_generation_before() {
         (Some("1.0.0"), "first\n")
     );
 }
+
+#[test]
+fn a_rollback_undoes_the_last_run_and_leaves_what_that_did_not_change() {
+    let project = Project::with_bot();
+    let here = two(&project);
+    let site = || std::fs::read_to_string(project.path("site-srv/current/index.html")).unwrap();
+    let served = || (here.serving().unwrap_or_default(), site());
+    let state = |bot: &str, site: &str| (bot.to_owned(), format!("{site}\n"));
+    project.write("bot/VERSION", "2.0.0");
+    here.apply().exits(0);
+    project.write("site/index.html", "second\n");
+    here.apply().exits(0);
+    assert_eq!(served(), state("2.0.0", "second"));
+    let back = |arguments: &[&str]| {
+        let all: Vec<&str> = ["rollback", "test", "--yes"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        here.rosey.run(&all)
+    };
+    back(&[]).exits(0);
+    assert_eq!(served(), state("2.0.0", "first"));
+    back(&[]).exits(0);
+    assert_eq!(served(), state("1.0.0", "first"));
+    let nothing = back(&[]).exits(1);
+    assert!(
+        nothing.stderr.contains("has no earlier generation"),
+        "{}",
+        nothing.stderr
+    );
+    // One app of several, whoever changed it last.
+    back(&["bot", "--to", "2.0.0"]).exits(0);
+    assert_eq!(served(), state("2.0.0", "first"));
+    back(&["site", "--to", "2"]).exits(0);
+    assert_eq!(served(), state("2.0.0", "second"));
+}
