@@ -181,8 +181,8 @@ impl Underway {
         true
     }
 
-    /// Waits until a host has nothing more to do before it is asked to be ready, while another has.
-    fn until_one_waits(&mut self, world: &World) -> Option<usize> {
+    /// Waits until all hosts but one have nothing more to do before they are asked to be ready, and names one of them.
+    fn until_one_is_left(&mut self, world: &World) -> Option<usize> {
         let all: Vec<(usize, String)> = world
             .apps
             .iter()
@@ -204,8 +204,8 @@ impl Underway {
             if waits.len() == hosts.len() {
                 return None;
             }
-            if let Some(first) = waits.first() {
-                return Some(**first);
+            if waits.len() + 1 == hosts.len() {
+                return waits.first().map(|first| **first);
             }
             std::thread::sleep(Duration::from_micros(500));
         }
@@ -352,7 +352,7 @@ impl Campaign<'_> {
             self.leave()?;
         }
         let chosen = self.choose(&mut dice, step);
-        let blow = Blow::by_chance(&mut dice, &chosen.new);
+        let mut blow = Blow::by_chance(&mut dice, &chosen.new);
         let at = dice.below(100);
         let then = Duration::from_micros(u64::try_from(dice.below(40_000)).unwrap());
         // Of what can't stay there is no forward.
@@ -374,13 +374,21 @@ impl Campaign<'_> {
         let mine = Rosey::in_lab(project, lab);
         let other = Rosey::in_lab(project, lab);
         let mut underway = Underway::begin(&mine, &chosen.arguments);
+        let mut deaf = None;
         let (fired, lasting) = if blow == Blow::ReadyWindow {
             // Whom to stop is known beforehand: the window is some milliseconds wide.
             underway.until(self.lines / 2);
             let helpers = blow::all_helpers(lab);
-            let waits = underway.until_one_waits(&chosen.new);
-            let fired = waits.is_some_and(|host| {
-                blow::in_ready_window(lab, &helpers, host, underway.child.id())
+            deaf = underway.until_one_is_left(&chosen.new);
+            let fired = deaf.is_some_and(|host| {
+                let controller = underway.child.id();
+                let stopped = Instant::now();
+                if !blow::in_ready_window(lab, &helpers, host, controller) {
+                    // The run took too long to get there; but that helper has hung meanwhile.
+                    let time = u64::try_from(stopped.elapsed().as_millis()).unwrap();
+                    blow = Blow::Hang(host, time);
+                }
+                true
             });
             (fired, blow::Lasting::default())
         } else if underway.until(lines) && {
@@ -400,6 +408,11 @@ impl Campaign<'_> {
             (underway.end(), None)
         };
         let (status, stdout, stderr) = ended?;
+        if let Blow::Hang(host, _) = blow
+            && deaf == Some(host)
+        {
+            self.say("the window was missed, but that helper hung meanwhile");
+        }
         if fired {
             *self.tally.fired.entry(blow.kind()).or_default() += 1;
         } else {

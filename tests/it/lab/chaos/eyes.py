@@ -63,13 +63,22 @@ def health(port):
         return str(error)
 
 
+def may_answer(units):
+    """Whether systemd has a unit up, on its way up, or yet to be started."""
+    show = ["systemctl", "show", "--property=ActiveState,Job", *units]
+    lines = subprocess.run(show, stdout=subprocess.PIPE, universal_newlines=True).stdout.split()
+    return any(line.partition("=")[2] not in ("", "0", "inactive", "failed") for line in lines)
+
+
 def serving(app):
-    """A service that was just started, by rosey or by systemd, is given the time that it needs to answer."""
+    """A service that was just started, by rosey or by systemd, is given the time that it needs to answer; one that nobody starts is not."""
     until = time.monotonic() + app["patience"]
     while True:
         found = health(app["port"])
         if not isinstance(found, str) and found["status"] == "running" or time.monotonic() > until:
             return found
+        if not may_answer(app["units"]):
+            return health(app["port"])
         time.sleep(0.1)
 
 
