@@ -52,12 +52,14 @@ pub(super) fn take(host: &dyn WriteHost, step: &Step) -> Result<(), StepError> {
 }
 
 /// Has the manager read again what it remembers of a service that no longer runs, once the run is
-/// settled: its unit was put back, or removed, after its last act. Of what runs a new definition is a
-/// difference, and is left to be seen.
+/// settled: its unit was put back, or removed, after its last act. A unit that was put back is older, and the
+/// manager doesn't say that it needs that. Of what runs a new definition is a difference, and is left to be seen.
 pub(super) fn settle(host: &dyn WriteHost, step: &Step) -> Result<(), HostError> {
     let settings = ServiceSettings::of(&step.resource, step.to.as_ref().or(step.from.as_ref()));
     let found = host.service(&settings.unit)?;
-    if settings.external || found.activity != Activity::Inactive || !found.needs_daemon_reload {
+    let is_ours = settings.unit.manager == Manager::Systemd && !settings.external;
+    let may_be_old = found.needs_daemon_reload || found.exists;
+    if !is_ours || found.activity != Activity::Inactive || !may_be_old {
         return Ok(());
     }
     host.manage(

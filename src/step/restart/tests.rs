@@ -311,6 +311,45 @@ fn what_was_renewed_before_a_boot_is_stale_by_a_change_after_it() {
 }
 
 #[test]
+fn what_died_of_its_reload_is_in_between() {
+    let bench = Bench::new();
+    let host = running();
+    let wanted = wanted().setting("restart", "reload");
+    let stale = wanted.clone().with("fresh", false);
+    let reload = steps(Some(&stale), Some(&wanted), false).remove(0);
+    assert_eq!(reload.action, Action::Reload);
+    host.kill_service(&unit(), "exit-code");
+    let died = found(&bench, &host, &wanted);
+    assert!(Service.is_between(&reload, died.as_ref()));
+}
+
+#[test]
+fn of_what_does_not_run_a_unit_that_was_put_back_is_read_again_in_the_end() {
+    let bench = Bench::new();
+    let host = running();
+    let aside = std::path::Path::new("/etc/systemd/system/.old");
+    let file = std::path::Path::new(UNIT_FILE);
+    let act = |act| {
+        host.manage(&unit(), &act, std::time::Duration::ZERO)
+            .unwrap();
+    };
+    act(ServiceAct::Stop);
+    host.rename(file, aside).unwrap();
+    host.put_file(UNIT_FILE, BAD);
+    act(ServiceAct::DaemonReload);
+    host.remove_file(file).unwrap();
+    host.rename(aside, file).unwrap();
+    let down = wanted().with("active", false).with("fresh", false);
+    let step = steps(Some(&wanted()), Some(&down), false).remove(0);
+    let loaded = || host.service_snapshot()[&unit()].definition.clone();
+    assert_eq!(loaded().as_deref(), Some(BAD));
+    bench
+        .acting(&host, |context| Service.sweep(context, &step))
+        .unwrap();
+    assert_eq!(loaded().as_deref(), Some(GOOD));
+}
+
+#[test]
 fn what_a_link_showed_once_makes_nothing_stale() {
     let mut bench = Bench::new();
     let host = running();
