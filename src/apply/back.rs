@@ -331,11 +331,28 @@ impl Return<'_> {
         }
         let now = self.observe(id, Some(before))?;
         let steady = without_freshness(kind, id, before);
-        if !is_same(kind, id, now.as_ref(), Some(&steady)) {
+        let is_steady = is_same(kind, id, now.as_ref(), Some(&steady));
+        if !is_steady && !self.may_have_died(kind, named, now.as_ref()) {
             return Ok(None);
         }
         let target = Some(reachable(kind, id, before));
         Ok(Some(Pair { now, target }))
+    }
+
+    /// Whether the run may have left a service so whose step it hadn't begun: it changed something that the service
+    /// uses, and the service died of it before it was to be renewed.
+    fn may_have_died(&self, kind: &dyn Kind, it: Named<'_>, now: Option<&Resource>) -> bool {
+        let begun = self.begun();
+        let uses = kind.uses(it);
+        let is_used = |(id, resource): &(ResourceId, Resource)| {
+            let makes = |kind: &dyn Kind| kind.makes(Named { id, resource });
+            let made = self.site.kind(id).map(makes).unwrap_or_default();
+            let mut uses = uses.iter();
+            begun.contains(id) && uses.any(|thing| made.iter().any(|made| thing.needs(made)))
+        };
+        let mut steps = self.told.opened.plan.steps.iter();
+        let is_between = |step: &Step| step.resource == *it.id && kind.is_between(step, now);
+        steps.any(is_between) && self.known.iter().any(is_used)
     }
 
     /// Whether the run itself may have left a resource so.

@@ -7,7 +7,7 @@ use super::journal::{Journal, JournalError};
 use super::record::Record;
 use super::site::Site;
 use crate::host::HostErrorKind;
-use crate::model::{Resource, ResourceId, ResourceKind, Step};
+use crate::model::{Action, Resource, ResourceId, ResourceKind, Step};
 use crate::step::kind::{Change, Kind, StepError};
 
 /// Which way a step leads.
@@ -124,7 +124,8 @@ pub fn take(
             end(site, journal, step, Done::Unchanged, false)?;
             return Ok(Done::Unchanged);
         }
-        let begun = journal.ask(|told| told.has_begun(&step.id));
+        // The way back is only of what was begun, and a service may die between its plan and its step.
+        let begun = way == Way::Back || journal.ask(|told| told.has_begun(&step.id));
         let between = begun && kind.is_between(step, found.as_ref());
         if !between && !is_as_planned(kind, step, found.as_ref()) {
             return Err(conflict(kind, step, found.as_ref()).into());
@@ -141,9 +142,9 @@ pub fn take(
     let taken = site.acting(journal, taking, |context| kind.apply(context, step));
     // The time is taken after the change, and is recorded for a step that failed too: it may have
     // changed something. Not so of what renews nobody, whose own time only says when it was renewed
-    // itself: a reload that failed was none. It is recorded before reading back, because what is read
-    // may depend on it.
-    let done = if taken.is_ok() || kind.renews() {
+    // itself: a reload that failed was none, and a stop is none. It is recorded before reading back,
+    // because what is read may depend on it.
+    let done = if kind.renews() || taken.is_ok() && renews_itself(step.action) {
         Done::Changed
     } else {
         Done::Unchanged
@@ -153,7 +154,7 @@ pub fn take(
     if !is_attendant(step) {
         let read_back = read_back(site, journal, known, step);
         if let Err(error) = read_back {
-            end(site, journal, step, Done::Changed, true)?;
+            end(site, journal, step, done, true)?;
             return Err(error.into());
         }
     }
@@ -177,6 +178,14 @@ fn read_back(
         resource: step.resource.to_string(),
         found: in_words(kind, &step.resource, found.as_ref(), step.to.as_ref()),
     })
+}
+
+/// Whether what has a freshness is fresh after such a step. One that stops or only enables a service is none.
+fn renews_itself(action: Action) -> bool {
+    !matches!(
+        action,
+        Action::Stop | Action::Enable | Action::Disable | Action::Remove
+    )
 }
 
 /// Whether a step changes no resource: a backup, a look at the gates.

@@ -2,13 +2,14 @@
 //! going back gives what was there before.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::laws::{app::App, declared::SITE, shapes};
 use super::toy::{Run, bell, difference, host_with, id, journal_path, note, owner, seen, state};
 use crate::apply::Journal;
 use crate::host::memory::Fault;
-use crate::host::{HostErrorKind, Manager, MemoryHost, ReadHost, Unit};
-use crate::model::{Plan, State, StepId};
+use crate::host::{HostErrorKind, Manager, MemoryHost, ReadHost, ServiceAct, Unit, WriteHost};
+use crate::model::{EventKind, Plan, State, StepId};
 
 struct Model {
     from: State,
@@ -236,4 +237,59 @@ fn a_way_back_that_is_cut_off_before_a_reload_reloads() {
         assert_eq!(host.read(std::path::Path::new(SITE)).unwrap(), before);
         assert_eq!(reloads(&host), there + more, "{fault:?}");
     }
+}
+
+/// A run that has changed all that a service uses, and not begun to restart it.
+fn before_the_restart() -> (shapes::Shape, MemoryHost, Unit) {
+    let shape = shapes::named("a secret and a reload");
+    let host = shape.host.fork();
+    let prospect = shape.app.prospect(&host, shape.to.as_ref());
+    let journal = shape.app.open(&host, &prospect).unwrap();
+    let is_no_service = |id: &str| !id.contains(".service") || id.contains("file:");
+    shape
+        .app
+        .take(&host, &journal, &prospect, is_no_service, &|_| {})
+        .unwrap();
+    drop(journal);
+    let bot = Unit {
+        manager: Manager::Systemd,
+        name: "bot.service".to_owned(),
+    };
+    (shape, host, bot)
+}
+
+#[test]
+fn a_service_that_died_of_what_the_run_changed_is_started_on_the_way_back() {
+    let (shape, host, bot) = before_the_restart();
+    let before = shape.host.running(&bot).unwrap().definition;
+    host.on_start(
+        |_, _, definition| match definition.contains("/bin/bot.service 2") {
+            true => Err("exit-code".to_owned()),
+            false => Ok(()),
+        },
+    );
+    // All definitions are read, for whomever, and the service dies.
+    host.manage(&bot, &ServiceAct::DaemonReload, Duration::ZERO)
+        .unwrap();
+    host.let_services_die();
+    assert!(host.service(&bot).unwrap().failed);
+    let returned = shape.app.recover(&host, &|_| {}).unwrap();
+    assert_eq!(returned.problems, Vec::<String>::new());
+    assert_eq!(host.running(&bot).unwrap().definition, before);
+}
+
+#[test]
+fn a_service_that_dies_right_before_its_step_of_the_way_back_is_started() {
+    let (shape, host, bot) = before_the_restart();
+    let before = shape.host.running(&bot).unwrap().definition;
+    let dies = |event: EventKind| {
+        if let EventKind::StepStarted { resource, .. } = event
+            && resource == bot.name
+        {
+            host.kill_service(&bot, "start-limit-hit");
+        }
+    };
+    let returned = shape.app.recover(&host, &dies).unwrap();
+    assert_eq!(returned.problems, Vec::<String>::new());
+    assert_eq!(host.running(&bot).unwrap().definition, before);
 }

@@ -15,6 +15,9 @@ pub enum Fault {
     CrashAfter,
     /// The process dies in the middle of it: half of a write is done; what is atomic is done or not.
     CrashMiddle,
+    /// Just before it all services of systemd die and are started again by systemd itself, with the definitions that it
+    /// has loaded. The primitive is done, and the process lives on.
+    ServicesDie,
 }
 
 /// One primitive that was called.

@@ -30,6 +30,18 @@ impl Recorded {
         MemoryHost::of((*self.world).clone())
     }
 
+    /// Whether systemd runs a service of which the administrator wrote the definition.
+    #[must_use]
+    pub fn has_services(&self) -> bool {
+        self.world.has_services()
+    }
+
+    /// Whether one of them runs, or would be started again, with another definition than is on the disk.
+    #[must_use]
+    pub fn has_outdated_services(&self) -> bool {
+        self.world.has_outdated_services()
+    }
+
     /// Whether the primitive can be cut off inside so that it is neither done nor not done.
     #[must_use]
     pub fn is_divisible(&self) -> bool {

@@ -2,6 +2,8 @@
 //!
 //! systemd knows a unit when its file was there at the last daemon-reload or boot. (The real one also
 //! reads the file of a unit that it never had; who relies on that forgets the reload when it matters.)
+//! It takes its copy for old when the file is gone or was modified later than the one that it has read: a file that
+//! is put back is older, and systemd sees nothing (`fragment_mtime_newer` in its `src/core/unit.c`).
 //! Enabling is a link
 //! in `multi-user.target.wants`, and durable when it returns, as with `systemctl` through rosey.
 
@@ -11,7 +13,7 @@ use crate::host::port::{Activity, HostErrorKind, Manager, ServiceAct, ServiceSta
 use crate::model::Moment;
 
 use super::fault::Extent;
-use super::tree::{Node, Number, Tree};
+use super::tree::{Node, Tree};
 use super::world::World;
 
 /// Where units are, the first that has one wins.
@@ -25,8 +27,8 @@ const START_LIMIT: u32 = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Loaded {
     path: PathBuf,
-    /// Inode and time, by which systemd too tells a changed file.
-    stamp: (Number, u64),
+    /// When the file was modified last, by which systemd too tells a changed one.
+    modified: u64,
     text: String,
 }
 
@@ -93,7 +95,7 @@ impl World {
             activity,
             failed: activity == Activity::Inactive && service.failed.is_some(),
             enabled: self.is_enabled(unit),
-            needs_daemon_reload: systemd && service.loaded != on_disk,
+            needs_daemon_reload: systemd && self.is_outdated(service.loaded.as_ref()),
             main_process: service.running.as_ref().map(|running| running.process),
             started: service.started.clone(),
             definition: known.as_ref().map(|loaded| loaded.path.clone()),
@@ -130,10 +132,14 @@ impl World {
             }
             ServiceAct::Enable => self.enable(unit)?,
             ServiceAct::Disable => self.disable(unit)?,
-            ServiceAct::Start => self.start(unit)?,
+            ServiceAct::Start => {
+                self.forget_restarts(unit);
+                self.start(unit)?;
+            }
             ServiceAct::Restart => {
                 self.must_exist(unit)?;
                 self.services.entry(unit.clone()).or_default().stop();
+                self.forget_restarts(unit);
                 if extent == Extent::Whole {
                     self.start(unit)?;
                 }
@@ -142,6 +148,15 @@ impl World {
             ServiceAct::Stop => self.services.entry(unit.clone()).or_default().stop(),
         }
         Ok(())
+    }
+
+    /// Begins to count automatic restarts anew, as somebody's start of what doesn't run does.
+    fn forget_restarts(&mut self, unit: &Unit) {
+        if let Some(service) = self.services.get_mut(unit)
+            && service.running.is_none()
+        {
+            service.restarts = 0;
+        }
     }
 
     /// Reads every definition again, as daemon-reload and a boot do.
@@ -225,6 +240,55 @@ impl World {
                     return Ok(());
                 }
                 Err(HostErrorKind::Other(text))
+            }
+        }
+    }
+
+    /// What systemd runs, of which the definition isn't a distribution's.
+    fn own_services(&self) -> impl Iterator<Item = (&Unit, &Service, &Running)> {
+        self.services.iter().filter_map(|(unit, service)| {
+            let loaded = service.loaded.as_ref()?;
+            let is_own = loaded.path.starts_with(UNIT_DIRECTORIES[0]);
+            let running = service.running.as_ref()?;
+            (is_own && unit.manager == Manager::Systemd).then_some((unit, service, running))
+        })
+    }
+
+    pub(super) fn has_services(&self) -> bool {
+        self.own_services().next().is_some()
+    }
+
+    pub(super) fn has_outdated_services(&self) -> bool {
+        self.own_services().any(|(unit, service, running)| {
+            let on_disk = self.definition_on_disk(unit).map(|loaded| loaded.text);
+            let on_disk = on_disk.as_deref();
+            service.definition() != on_disk || Some(running.definition.as_str()) != on_disk
+        })
+    }
+
+    /// Has everything die that systemd runs, and systemd start it again by itself (`Restart=` of systemd.service(5)):
+    /// with the definition that it has loaded, until it runs or the limit of starts is hit.
+    pub(super) fn die(&mut self) {
+        let runs = |(unit, service): &(&Unit, &Service)| {
+            unit.manager == Manager::Systemd && service.running.is_some()
+        };
+        let units: Vec<Unit> = self
+            .services
+            .iter()
+            .filter(runs)
+            .map(|(unit, _)| unit.clone())
+            .collect();
+        for unit in units {
+            for _ in 0..=START_LIMIT {
+                let service = self.services.entry(unit.clone()).or_default();
+                service.stop();
+                service.restarts += 1;
+                // What comes of it is read from its state.
+                let _ = self.start(&unit);
+                let service = self.services.get(&unit);
+                if service.is_some_and(|service| service.running.is_some()) {
+                    break;
+                }
             }
         }
     }
@@ -319,10 +383,23 @@ impl World {
             let modified = self.disk.now.inodes.get(&number)?.modified;
             Some(Loaded {
                 path,
-                stamp: (number, modified),
+                modified,
                 text: String::from_utf8_lossy(content).into_owned(),
             })
         })
+    }
+
+    /// Whether systemd would say so of what it has read.
+    fn is_outdated(&self, loaded: Option<&Loaded>) -> bool {
+        let Some(loaded) = loaded else {
+            return false;
+        };
+        let modified = || {
+            let real = self.disk.now.real_path(&loaded.path).ok()?;
+            let (number, _) = self.disk.now.content(&real).ok()?;
+            Some(self.disk.now.inodes.get(&number)?.modified)
+        };
+        modified().is_none_or(|modified| modified > loaded.modified)
     }
 
     fn places(&self, definition: &str) -> Vec<PathBuf> {

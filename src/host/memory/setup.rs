@@ -330,6 +330,11 @@ impl MemoryHost {
         let _ = world.start(unit);
     }
 
+    /// Has all services of systemd die and be started again by systemd itself, as [`Fault::ServicesDie`] does.
+    pub fn let_services_die(&self) {
+        self.world().die();
+    }
+
     /// Has a service show as being on its way up, or no longer.
     pub fn set_activating(&self, unit: &Unit, activating: bool) {
         let mut world = self.world();

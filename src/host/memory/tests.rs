@@ -430,6 +430,45 @@ fn a_service_lives_as_systemd_would_let_it() {
 }
 
 #[test]
+fn a_unit_that_is_put_back_is_older_and_what_dies_starts_with_what_is_loaded() {
+    let host = MemoryHost::new();
+    let file = path("/etc/systemd/system/app.service");
+    let aside = path("/etc/systemd/system/.old");
+    let root = crate::host::Owner {
+        user: "root".to_owned(),
+        group: "root".to_owned(),
+    };
+    host.put_file(file, "[Service]\nExecStart=/bin/old\n");
+    act(&host, ServiceAct::DaemonReload).unwrap();
+    act(&host, ServiceAct::Start).unwrap();
+    let needs_reload = || host.service(&unit()).unwrap().needs_daemon_reload;
+    let runs = || host.running(&unit()).map(|it| it.definition);
+    host.rename(file, aside).unwrap();
+    assert!(needs_reload());
+    let new = "[Service]\nExecStart=/bin/new\n";
+    host.write_file(file, &mut new.as_bytes(), 0o644, &root)
+        .unwrap();
+    assert!(needs_reload());
+    host.let_services_die();
+    assert!(runs().unwrap().contains("old"));
+    act(&host, ServiceAct::DaemonReload).unwrap();
+    host.remove_file(file).unwrap();
+    host.rename(aside, file).unwrap();
+    assert!(!needs_reload());
+    host.let_services_die();
+    assert_eq!(runs().as_deref(), Some(new));
+    assert_eq!(host.service(&unit()).unwrap().restarts, 2);
+    act(&host, ServiceAct::DaemonReload).unwrap();
+    act(&host, ServiceAct::Restart).unwrap();
+    assert!(runs().unwrap().contains("old"));
+    assert_eq!(host.service(&unit()).unwrap().restarts, 0);
+    host.on_start(|_, _, _| Err("exit-code".to_owned()));
+    host.let_services_die();
+    let status = host.service(&unit()).unwrap();
+    assert!(status.failed && status.words.contains("start-limit-hit"));
+}
+
+#[test]
 fn five_failed_starts_need_a_reset() {
     let host = MemoryHost::new();
     host.put_file(

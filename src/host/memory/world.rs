@@ -161,6 +161,10 @@ impl World {
                 return Err(refuse(crashed()));
             }
             Some(Fault::CrashMiddle) => Extent::Half,
+            Some(Fault::ServicesDie) => {
+                self.die();
+                Extent::Whole
+            }
             Some(Fault::CrashAfter) | None => Extent::Whole,
         };
         let lied = self.lie.as_ref().is_some_and(|lie| lie(&primitive));
@@ -175,7 +179,7 @@ impl World {
         if let Some(guard) = self.guard.clone() {
             guard(&Instant::new(self, &primitive));
         }
-        if fault.is_some() {
+        if fault.is_some_and(|fault| fault != Fault::ServicesDie) {
             self.crashed = true;
             return Err(refuse(crashed()));
         }

@@ -1,9 +1,10 @@
 //! Taking a step of a service: the short list of acts of law 7, then reading back.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::host::{
-    Activity, HostError, HostErrorKind, Manager, ServiceAct, ServiceStatus, Unit, WriteHost,
+    Activity, HostError, HostErrorKind, Manager, ServiceAct, ServiceStatus, UNITS, Unit, WriteHost,
 };
 use crate::model::{Action, Moment, Step};
 use crate::step::kind::StepError;
@@ -22,9 +23,11 @@ pub(super) fn take(host: &dyn WriteHost, step: &Step) -> Result<(), StepError> {
     let found = host.service(&settings.unit)?;
     let runs = step.to.as_ref().is_some_and(|to| to.is("active"));
     let begins = runs && matches!(step.action, Action::Start | Action::Restart);
-    if service.is_unread(&found) || begins && service.is_ours() {
+    let renews = begins || step.action == Action::Reload;
+    if service.is_unread(&found) || renews && service.has_definition() {
         // Not only when systemd says so: it compares modification times, and a definition that is put back is older
-        // than the one that it has read (systemd's `fragment_mtime_newer`).
+        // than the one that it has read (systemd's `fragment_mtime_newer`). A service that only reloads may be started
+        // by systemd later, with whatever that has read.
         service.act(&ServiceAct::DaemonReload, settings.start_timeout)?;
     }
     if begins {
@@ -49,12 +52,14 @@ pub(super) fn take(host: &dyn WriteHost, step: &Step) -> Result<(), StepError> {
 }
 
 /// Has the manager read again what it remembers of a service that no longer runs, once the run is
-/// settled: its unit was put back, or removed, after its last act. Of what runs a new definition is a
-/// difference, and is left to be seen.
+/// settled: its unit was put back, or removed, after its last act. A unit that was put back is older, and the
+/// manager doesn't say that it needs that. Of what runs a new definition is a difference, and is left to be seen.
 pub(super) fn settle(host: &dyn WriteHost, step: &Step) -> Result<(), HostError> {
     let settings = ServiceSettings::of(&step.resource, step.to.as_ref().or(step.from.as_ref()));
     let found = host.service(&settings.unit)?;
-    if settings.external || found.activity != Activity::Inactive || !found.needs_daemon_reload {
+    let is_ours = settings.unit.manager == Manager::Systemd && !settings.external;
+    let may_be_old = found.needs_daemon_reload || found.exists;
+    if !is_ours || found.activity != Activity::Inactive || !may_be_old {
         return Ok(());
     }
     host.manage(
@@ -81,6 +86,13 @@ impl Acts<'_> {
     /// Whether the manager's copy of the definition is old, or missing.
     fn is_unread(&self, found: &ServiceStatus) -> bool {
         found.needs_daemon_reload || (self.is_ours() && !found.exists)
+    }
+
+    /// Whether rosey writes the definition, or a part of somebody else's, and a manager keeps a copy.
+    fn has_definition(&self) -> bool {
+        let mut uses = self.settings.uses.iter().map(Path::new);
+        let writes = self.is_ours() || uses.any(|path| path.starts_with(UNITS));
+        writes && self.unit().manager == Manager::Systemd
     }
 
     /// Whether the definition is one that rosey writes and a manager keeps a copy of.

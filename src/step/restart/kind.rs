@@ -121,7 +121,7 @@ impl Kind for Service {
     }
 
     /// Enabling comes before starting, and a restart stops first: each of both may be old or new, and
-    /// a service that is to be restarted may be found stopped.
+    /// a service that is to be restarted may be found stopped, as one that died of its reload.
     fn is_between(&self, step: &Step, found: Option<&Resource>) -> bool {
         let is = |resource: Option<&Resource>, attribute: &str| {
             resource.is_some_and(|resource| resource.is(attribute))
@@ -131,7 +131,8 @@ impl Kind for Service {
             let found = is(found, attribute);
             found == is(from, attribute) || found == is(to, attribute)
         };
-        let stopped = step.action == Action::Restart && !is(found, "active");
+        let renewed = matches!(step.action, Action::Restart | Action::Reload);
+        let stopped = renewed && !is(found, "active");
         either("enabled") && (either("active") || stopped)
     }
 

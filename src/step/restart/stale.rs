@@ -1,8 +1,9 @@
 //! Whether a service runs on something that rosey has changed since it was started.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use crate::host::ServiceStatus;
+use crate::host::{Manager, ServiceStatus, UNITS};
 use crate::model::{Moment, Resource, ResourceId, ResourceKind, Thing};
 use crate::step::kind::{Kind, Named, ObserveContext};
 use crate::step::registry::kind_of;
@@ -11,7 +12,8 @@ use super::declare::Restart;
 use super::settings::ServiceSettings;
 
 /// Whether anything that the service uses was changed by rosey after its main process was started,
-/// in this boot. What has no main process, or no known start, can't be stale.
+/// in this boot; a definition also when rosey hasn't renewed the service since. What has no main process, or no
+/// known start, can't be stale.
 pub(super) fn is_stale(
     context: &ObserveContext<'_>,
     id: &ResourceId,
@@ -21,20 +23,35 @@ pub(super) fn is_stale(
     let Some(started) = &status.started else {
         return false;
     };
-    let reloaded = match settings.restart {
-        Restart::Reload => (context.changed)(id),
-        Restart::OnChange | Restart::Never => None,
+    let renewed = (context.changed)(id);
+    // A renewal of an earlier boot is none: neither is after the other then.
+    let is_since_renewal = |change: &Moment| {
+        let covers = |renewal: &Moment| renewal.is_after(change);
+        !renewed.as_ref().is_some_and(covers)
     };
-    let is_later = |change: &Moment| {
-        let reload_is_older = |reload: &Moment| change.is_after(reload);
-        change.is_after(started) && reloaded.as_ref().is_none_or(reload_is_older)
+    let is_later = |used: &ResourceId, change: &Moment| match settings.restart {
+        // Others restart it, as they see fit.
+        Restart::Never => change.is_after(started),
+        // Systemd starts what has died by itself, with the definition that it has loaded. Which one that is it doesn't
+        // say: what was put back is no change to it, and it reads all again for whichever service. So the start of the
+        // process proves nothing; rosey's own step does, which has definitions read before.
+        _ if is_definition(settings, used) => {
+            change.boot == started.boot && is_since_renewal(change)
+        }
+        Restart::Reload => change.is_after(started) && is_since_renewal(change),
+        Restart::OnChange => change.is_after(started),
     };
     let things = settings.uses.iter().cloned().map(Thing::Path).collect();
     used_through(context, id, things)
         .into_iter()
         .filter(|used| kind_of(&used.kind).is_some_and(Kind::renews))
-        .filter_map(|used| (context.changed)(used))
-        .any(|change| is_later(&change))
+        .any(|used| (context.changed)(used).is_some_and(|change| is_later(used, &change)))
+}
+
+/// Whether it is a part of the definition of which systemd keeps a copy. The built-in manager reads a definition at
+/// each start, and starts nothing by itself.
+fn is_definition(settings: &ServiceSettings, used: &ResourceId) -> bool {
+    settings.unit.manager == Manager::Systemd && Path::new(&used.name).starts_with(UNITS)
 }
 
 /// The resources that are needed for some things, directly and through others.

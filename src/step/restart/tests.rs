@@ -246,6 +246,110 @@ fn stale_is_what_runs_on_something_changed_since_its_start() {
 }
 
 #[test]
+fn a_definition_that_rosey_changed_is_in_force_once_it_has_started_the_service() {
+    let mut bench = Bench::new();
+    let host = running();
+    let file = id(ResourceKind::FILE, UNIT_FILE);
+    let drop_in = format!("{UNIT_FILE}.d/rosey.conf");
+    let beside = id(ResourceKind::FILE, &drop_in);
+    let environment = id(ResourceKind::FILE, "/var/lib/rosey/bot.env");
+    for file in [&file, &beside, &environment] {
+        bench.known.push((file.clone(), Resource::new()));
+    }
+    let uses = vec![UNIT_FILE, drop_in.as_str(), "/var/lib/rosey/bot.env"];
+    let wanted = wanted().setting("uses", uses);
+    let never = wanted.clone().setting("restart", "never");
+    let is_fresh =
+        |bench: &Bench, wanted: &Resource| found(bench, &host, wanted).unwrap().is("fresh");
+    bench.changes.insert(environment, host.moment());
+    host.restart_service(&unit());
+    assert!(is_fresh(&bench, &wanted), "it is read at each start");
+    bench.changes.insert(service(), host.moment());
+    for file in [file, beside] {
+        assert!(is_fresh(&bench, &wanted));
+        bench.changes.insert(file, host.moment());
+        // By itself, with the definition that systemd has loaded.
+        host.let_services_die();
+        assert!(!is_fresh(&bench, &wanted));
+        assert!(is_fresh(&bench, &never), "others restart it");
+        let step = &steps(
+            Some(&wanted.clone().with("fresh", false)),
+            Some(&wanted),
+            false,
+        )[0];
+        bench.apply(&host, &Service, step).unwrap();
+        bench.changes.insert(service(), host.moment());
+        assert!(is_fresh(&bench, &wanted));
+        host.restart_service(&unit());
+        assert!(is_fresh(&bench, &wanted));
+    }
+    host.reboot();
+    bench.changes.remove(&service());
+    assert!(is_fresh(&bench, &wanted), "a boot reads everything");
+}
+
+#[test]
+fn what_was_renewed_before_a_boot_is_stale_by_a_change_after_it() {
+    let mut bench = Bench::new();
+    let host = running();
+    let file = id(ResourceKind::FILE, UNIT_FILE);
+    let site = id(ResourceKind::FILE, "/etc/nginx/bot.conf");
+    for file in [&file, &site] {
+        bench.known.push((file.clone(), Resource::new()));
+    }
+    bench.changes.insert(service(), host.moment());
+    host.reboot();
+    let reload = wanted()
+        .setting("restart", "reload")
+        .setting("uses", vec!["/etc/nginx/bot.conf"]);
+    for (changed, wanted) in [(site, reload), (file, wanted())] {
+        let is_fresh = |bench: &Bench| found(bench, &host, &wanted).unwrap().is("fresh");
+        assert!(is_fresh(&bench));
+        bench.changes.insert(changed, host.moment());
+        assert!(!is_fresh(&bench));
+    }
+}
+
+#[test]
+fn what_died_of_its_reload_is_in_between() {
+    let bench = Bench::new();
+    let host = running();
+    let wanted = wanted().setting("restart", "reload");
+    let stale = wanted.clone().with("fresh", false);
+    let reload = steps(Some(&stale), Some(&wanted), false).remove(0);
+    assert_eq!(reload.action, Action::Reload);
+    host.kill_service(&unit(), "exit-code");
+    let died = found(&bench, &host, &wanted);
+    assert!(Service.is_between(&reload, died.as_ref()));
+}
+
+#[test]
+fn of_what_does_not_run_a_unit_that_was_put_back_is_read_again_in_the_end() {
+    let bench = Bench::new();
+    let host = running();
+    let aside = std::path::Path::new("/etc/systemd/system/.old");
+    let file = std::path::Path::new(UNIT_FILE);
+    let act = |act| {
+        host.manage(&unit(), &act, std::time::Duration::ZERO)
+            .unwrap();
+    };
+    act(ServiceAct::Stop);
+    host.rename(file, aside).unwrap();
+    host.put_file(UNIT_FILE, BAD);
+    act(ServiceAct::DaemonReload);
+    host.remove_file(file).unwrap();
+    host.rename(aside, file).unwrap();
+    let down = wanted().with("active", false).with("fresh", false);
+    let step = steps(Some(&wanted()), Some(&down), false).remove(0);
+    let loaded = || host.service_snapshot()[&unit()].definition.clone();
+    assert_eq!(loaded().as_deref(), Some(BAD));
+    bench
+        .acting(&host, |context| Service.sweep(context, &step))
+        .unwrap();
+    assert_eq!(loaded().as_deref(), Some(GOOD));
+}
+
+#[test]
 fn what_a_link_showed_once_makes_nothing_stale() {
     let mut bench = Bench::new();
     let host = running();

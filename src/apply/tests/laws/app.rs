@@ -14,7 +14,7 @@ use crate::host::memory::View;
 use crate::host::{Command, CommandOutput, Manager, MemoryHost};
 use crate::model::{
     AppName, Author, EnvironmentName, EventKind, Gates, Generation, HostName, Ledger, Moment,
-    Places, Plan, Resource, ResourceId, RunId, State,
+    Places, Plan, Resource, ResourceId, ResourceKind, RunId, State,
 };
 use crate::plan::states::to_be;
 use crate::plan::{Attendant, PlanInput, plan};
@@ -120,6 +120,16 @@ impl App {
         known: &State,
         wanted: impl Fn(&ResourceId) -> Vec<Resource>,
     ) -> State {
+        self.read_among(host, known, known, wanted)
+    }
+
+    fn read_among(
+        &self,
+        host: &MemoryHost,
+        which: &State,
+        known: &State,
+        wanted: impl Fn(&ResourceId) -> Vec<Resource>,
+    ) -> State {
         let known: Vec<_> = known.clone().resources.into_iter().collect();
         let scratch = MemoryHost::new();
         scratch.put_directory("/tmp");
@@ -131,7 +141,7 @@ impl App {
         let journal = journal.unwrap();
         let mut state = State::default();
         self.site(host, |site| {
-            for (id, _) in &known {
+            for id in which.resources.keys() {
                 let mut found = None;
                 for wanted in wanted(id) {
                     found = site
@@ -313,6 +323,31 @@ impl App {
             runs: self.runs + 1,
             ..self.clone()
         }
+    }
+
+    /// Services that were fresh and, after a run that was settled, are not.
+    pub fn stale(&self, host: &MemoryHost, were: &State) -> Vec<String> {
+        let journal = Journal::open(host, &self.journal()).unwrap();
+        let mut next = self.clone();
+        next.changes.extend(
+            journal
+                .into_iter()
+                .flat_map(|journal| journal.told().changes),
+        );
+        let mut services = were.clone();
+        let mut known = next.last.clone();
+        known.extend(were.clone());
+        services
+            .resources
+            .retain(|id, resource| id.kind == ResourceKind::SERVICE && resource.is("fresh"));
+        let now = next.read_among(host, &services, &known, |id| {
+            were.get(id).cloned().into_iter().collect()
+        });
+        let stale = services.resources.keys();
+        stale
+            .filter(|id| !now.get(id).is_some_and(|now| now.is("fresh")))
+            .map(ToString::to_string)
+            .collect()
     }
 
     /// Settles a run as a helper does that was just started.

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 
 use super::app::Prospect;
+use super::declared::Declared;
 use super::guardian::{Guardian, Seen, debris, is_committed};
 use super::shapes::Shape;
 use crate::apply::Journal;
@@ -132,6 +133,20 @@ impl Trip {
         }
     }
 
+    /// Does what was done from a mark on to the end.
+    fn onward(&self, name: &str, host: &MemoryHost) -> Result<(), String> {
+        let app = &self.shape.app;
+        let opened = match name {
+            "open" => app.open(host, &self.prospect).map(Some),
+            _ => Journal::open(host, &app.journal()),
+        };
+        let opened = opened.map_err(|error| error.to_string())?;
+        let journal = opened.ok_or("there is no journal")?;
+        app.take(host, &journal, &self.prospect, |_| true, &|_| {})?;
+        app.commit(host, &journal)
+            .map_err(|error| error.to_string())
+    }
+
     /// Every fault at every primitive of the run, and of its way back from some of its steps.
     pub fn sweep(&mut self, depth: Depth) -> Result<(), Lost> {
         let host = self.shape.host.fork();
@@ -153,6 +168,15 @@ impl Trip {
                 let what = self.name("forward", &mark.name, point, word);
                 let settled = self.settles(&host, &what);
                 self.note(settled, "forward", mark, point, word)?;
+            }
+            if is_time_to_die(mark, point) {
+                let host = mark.host.fork();
+                host.fault_at(point.number - mark.first, Fault::ServicesDie);
+                // A run that fails of it goes back.
+                drop(self.onward(&mark.name, &host));
+                let what = self.name("forward", &mark.name, point, DIED);
+                let settled = self.settles_quietly(&host, &what);
+                self.note(settled, "forward", mark, point, DIED)?;
             }
         }
         let mut stops: Vec<&Recorded> = Vec::new();
@@ -215,6 +239,13 @@ impl Trip {
                 let settled = self.settles(&host, &what);
                 self.note(settled, &plan, mark, point, word)?;
             }
+            if is_time_to_die(mark, point) {
+                let host = stop.host();
+                host.fault_at(index as u64 + 1, Fault::ServicesDie);
+                let what = format!("{way}; {}", self.name("back", &mark.name, point, DIED));
+                let settled = self.settles_quietly(&host, &what);
+                self.note(settled, &plan, mark, point, DIED)?;
+            }
         }
         Ok(())
     }
@@ -233,6 +264,13 @@ impl Trip {
         let host = point.host();
         let settled = self.settles(&host, &named(self, "crash"));
         self.note(settled, direction, mark, point, "crash")?;
+
+        if is_time_to_die(mark, point) {
+            let host = point.host();
+            host.let_services_die();
+            let settled = self.settles_quietly(&host, &named(self, DIED_TOO));
+            self.note(settled, direction, mark, point, DIED_TOO)?;
+        }
 
         let host = point.host();
         host.set_free(Some(Space {
@@ -342,6 +380,21 @@ impl Trip {
         ))
     }
 
+    /// The same, and what ran with all that it uses still does, as the next plan would see it.
+    fn settles_quietly(&self, host: &MemoryHost, what: &str) -> Result<(), Lost> {
+        self.settles(host, what)?;
+        let state = if is_committed(host) {
+            self.shape.to.as_ref().map(Declared::state)
+        } else {
+            Some(self.prospect.before.clone())
+        };
+        let stale = self.shape.app.stale(host, &state.unwrap_or_default());
+        if stale.is_empty() {
+            return Ok(());
+        }
+        Err(self.lost(what, &format!("stale in the end: {}", stale.join(", "))))
+    }
+
     fn on_the_way(&self, what: &str) -> Result<(), Lost> {
         match self.guardian.blames().first() {
             None => Ok(()),
@@ -397,6 +450,11 @@ impl Trip {
     }
 }
 
+/// All services die, and their manager starts them again.
+const DIED: &str = "services die";
+/// The same, and the helper dies with them.
+const DIED_TOO: &str = "services and helper die";
+
 /// What waits for space on its way back.
 const WAITING: [&str; 3] = [
     "not put back: enable ",
@@ -429,6 +487,12 @@ fn note(marks: &Mutex<Vec<Mark>>, host: &MemoryHost, name: &str) {
         name: name.to_owned(),
         host: host.fork(),
     });
+}
+
+/// Whether it matters that services die: at every primitive as long as one runs, or would start again, with another
+/// definition than is on the disk; elsewhere, where what starts again is what ran, once a step.
+fn is_time_to_die(mark: &Mark, point: &Recorded) -> bool {
+    point.has_outdated_services() || point.has_services() && point.number == mark.first + 1
 }
 
 /// What a primitive belongs to.

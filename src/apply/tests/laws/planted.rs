@@ -19,6 +19,7 @@ use crate::step::kind::{
     Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
 };
 use crate::step::registry::registry;
+use crate::step::restart::unit_of;
 
 /// A kind, wrong in one thing.
 pub struct Wrong {
@@ -26,9 +27,16 @@ pub struct Wrong {
     uses: Option<fn(Named<'_>) -> Vec<Thing>>,
     is_between: Option<bool>,
     no_freshness: bool,
+    observe: Option<Observe>,
     apply: Option<Apply>,
 }
 
+type Observe = fn(
+    &'static dyn Kind,
+    &ObserveContext<'_>,
+    &ResourceId,
+    Option<&Resource>,
+) -> Result<Observed, HostError>;
 type Apply = fn(&'static dyn Kind, &StepContext<'_>, &Step) -> Result<(), StepError>;
 
 impl Wrong {
@@ -39,6 +47,7 @@ impl Wrong {
             uses: None,
             is_between: None,
             no_freshness: false,
+            observe: None,
             apply: None,
         }
     }
@@ -137,7 +146,10 @@ impl Kind for Wrong {
         id: &ResourceId,
         wanted: Option<&Resource>,
     ) -> Result<Observed, HostError> {
-        self.kind.observe(context, id, wanted)
+        match self.observe {
+            Some(observe) => observe(self.kind, context, id, wanted),
+            None => self.kind.observe(context, id, wanted),
+        }
     }
     fn is_between(&self, step: &Step, found: Option<&Resource>) -> bool {
         self.is_between
@@ -190,6 +202,27 @@ fn at(primitive: &Primitive, name: &str, path: &str) -> bool {
     primitive.name == name && primitive.path.to_string_lossy().contains(path)
 }
 
+/// Reads a service as if its process had been started with the definition that was on the disk then.
+fn by_its_start(
+    kind: &'static dyn Kind,
+    context: &ObserveContext<'_>,
+    id: &ResourceId,
+    wanted: Option<&Resource>,
+) -> Result<Observed, HostError> {
+    let nothing = Resource::new();
+    let unit = unit_of(id, wanted.unwrap_or(&nothing));
+    let started = context.host.service(&unit)?.started;
+    let changed = |other: &ResourceId| match other == id {
+        true => started.clone(),
+        false => (context.changed)(other),
+    };
+    let context = ObserveContext {
+        changed: &changed,
+        ..*context
+    };
+    kind.observe(&context, id, wanted)
+}
+
 macro_rules! planted {
     ($($name:ident: $shape:literal, $bug:expr;)*) => {
         $(#[test]
@@ -220,6 +253,10 @@ planted! {
     staging_is_left: "a secret and a reload", Lie(|it| at(it, "remove_directory", "staging"));
     a_restart_is_left_out: "a secret and a reload", Kinds(|| vec![Wrong {
         no_freshness: true,
+        ..Wrong::new(ResourceKind::SERVICE)
+    }]);
+    a_definition_counts_as_loaded_when_its_file_is_changed: "a take-over", Kinds(|| vec![Wrong {
+        observe: Some(by_its_start),
         ..Wrong::new(ResourceKind::SERVICE)
     }]);
     an_edge_to_the_release_is_left_out: "a secret and a reload", Kinds(|| vec![Wrong::using(ResourceKind::LINK, |_| Vec::new())]);
