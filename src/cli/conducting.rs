@@ -67,8 +67,7 @@ pub(super) fn hosts_of(survey: &Survey, prospect: Option<&Prospect>) -> Hosts {
             .and_then(|prospect| prospect.members.get(member))
             .map(|seen| &seen.actual);
         let mut outcome = host_outcome(member.app.to_string(), current, actual);
-        let interrupted = app.interrupted.as_ref();
-        if let Some(promised) = interrupted.and_then(|it| it.promised.as_ref()) {
+        if let Some(promised) = app.promised() {
             outcome.release.clone_from(&promised.release);
             outcome.version.clone_from(&promised.version);
             outcome.healthy = None;

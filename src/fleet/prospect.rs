@@ -318,11 +318,9 @@ pub struct LastApplied {
 /// The generation of a member that stands.
 #[must_use]
 pub fn last_applied(survey: &Survey, member: &Member) -> LastApplied {
-    let ledger = survey
-        .members
-        .get(member)
-        .and_then(|app| app.ledger.as_ref());
-    match ledger.and_then(crate::model::Ledger::current) {
+    let app = survey.members.get(member);
+    let ledger = app.and_then(|app| app.ledger.as_ref());
+    match app.and_then(SurveyedApp::standing) {
         Some(generation) => LastApplied {
             state: generation.state.clone(),
             gates: generation.gates.clone(),

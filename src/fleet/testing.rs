@@ -18,8 +18,8 @@ use super::run::{ContentSource, Fleet, Holdable, Pace, Part, Run};
 use crate::config::OnFailure;
 use crate::helper::frame::{Frame, encode_bytes, encode_message};
 use crate::helper::protocol::{
-    Holder, Interrupted, Marks, Message, Promised, Refusal, RefusalKind, Reply, Request,
-    StepFailure, SurveyedApp, WentBack,
+    Holder, Interrupted, Marks, Message, Refusal, RefusalKind, Reply, Request, StepFailure,
+    SurveyedApp, WentBack,
 };
 use crate::helper::wire;
 use crate::host::Owner;
@@ -572,11 +572,11 @@ impl FakeHost {
                 at: "2026-11-20T11:00:00Z".to_owned(),
                 begun: self.done.clone(),
                 ready: self.ready,
-                promised: self.promise.as_ref().map(|(generation, _)| Promised {
-                    release: generation.release.clone(),
-                    version: generation.version.clone(),
-                    content: generation.content,
-                }),
+                promised: self
+                    .promise
+                    .as_ref()
+                    .filter(|_| self.ready)
+                    .map(|(generation, _)| Box::new(generation.clone())),
             }),
             going_back: None,
             left: Vec::new(),
