@@ -397,3 +397,28 @@ impl PassphrasePrompt for TerminalPrompt {
             .map(Zeroizing::new)
     }
 }
+
+#[cfg(test)]
+impl Deployment {
+    /// Hosts of a lab as a deployment, and the directory of its declaration.
+    pub fn of(lab: &crate::fleet::testing::Lab) -> (tempfile::TempDir, Self) {
+        use crate::fleet::testing::{address, member};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("prod.kdl");
+        std::fs::write(&path, "host \"a\" local=#true\n").unwrap();
+        let environment = crate::config::load(&path, &crate::step::words::words()).unwrap();
+        let project = Project {
+            directory: directory.path().to_owned(),
+            environment,
+        };
+        let hosts = lab.fleet.keys().map(HostName::as_str);
+        let deployment = Self {
+            project,
+            addresses: hosts.map(|host| (member(host), address(host))).collect(),
+            fleet: lab.fleet.clone(),
+            facts: BTreeMap::new(),
+            waves: BTreeMap::new(),
+        };
+        (directory, deployment)
+    }
+}

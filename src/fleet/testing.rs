@@ -52,6 +52,8 @@ pub(crate) enum Fault {
     Busy { times: u32 },
     /// What happened once waits for the others.
     Once,
+    /// Another run has come and gone by the time at which this is answered.
+    Meanwhile { at: &'static str },
 }
 
 /// What a host was told, and what it has become.
@@ -338,6 +340,9 @@ impl Server {
                     return Deed::Answer(Vec::new(), refused(kind));
                 }
                 Fault::Silent { at } if at_this(&at) => return Deed::Deaf,
+                Fault::Meanwhile { at } if at_this(&at) => {
+                    host.ledger.head = Some(RunId("another".to_owned()));
+                }
                 Fault::Hang { at } if at_this(&at) => return Deed::Nothing,
                 _ => {}
             }
