@@ -151,7 +151,6 @@ async fn prepare(
         wait: arguments.wait,
     };
     let mut planned = plan_steadily(session, project, &planning, talk).await?;
-    talk.saw(&planned.declaration.survey, Some(&planned.prospect));
     let given = Given {
         yes: arguments.yes,
         saved_plan: saved.is_some(),
@@ -176,7 +175,6 @@ async fn prepare(
         let survey = &planned.declaration.survey;
         settling::settle(session, &planned.deployment, survey, talk, settling).await?;
         planned = plan_steadily(session, planned.deployment.project, &planning, talk).await?;
-        talk.saw(&planned.declaration.survey, Some(&planned.prospect));
     }
     anew.planned_on(heads(&planned.declaration.survey))?;
     hold_to_saved(&planned)?;
@@ -227,6 +225,7 @@ async fn plan_steadily(
     loop {
         let planned = plan(session, project, planning.choice, planning.version).await?;
         let (deployment, survey) = (&planned.deployment, &planned.declaration.survey);
+        talk.saw(survey, Some(&planned.prospect));
         let again = async || deployment.survey(BTreeMap::new()).await;
         let is_old = waiting::until_free(deployment, survey, planning.wait, talk).await?
             || is_disturbed(&planned.prospect, survey, again).await?;
