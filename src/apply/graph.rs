@@ -185,6 +185,18 @@ fn take_aloud(
                 reason,
             });
         },
+        gates: &|results| {
+            for result in results {
+                (batch.tell)(EventKind::GateRead {
+                    host: host.clone(),
+                    app: app.clone(),
+                    result,
+                    baseline: false,
+                    back: batch.way == Way::Back,
+                    step: Some(step.id.clone()),
+                });
+            }
+        },
     };
     let result = take(site, journal, taking, step);
     let elapsed = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -91,6 +91,7 @@ impl Site<'_> {
             known,
             cancel,
             waits,
+            gates,
             ..
         } = taking;
         self.reading(journal, known, |observe| {
@@ -102,6 +103,7 @@ impl Site<'_> {
                 content: self.content,
                 cancelled: &|| cancel.is_asked(),
                 waits,
+                gates,
             })
         })
     }

@@ -7,7 +7,7 @@ use super::journal::{Journal, JournalError};
 use super::record::Record;
 use super::site::Site;
 use crate::host::HostErrorKind;
-use crate::model::{Action, Resource, ResourceId, ResourceKind, Step};
+use crate::model::{Action, GateResult, Resource, ResourceId, ResourceKind, Step};
 use crate::step::kind::{Change, Kind, StepError};
 
 /// Which way a step leads.
@@ -30,6 +30,8 @@ pub struct Taking<'a> {
     pub cancel: &'a Cancel,
     /// Hears what a step that waits is waiting for right now.
     pub waits: &'a (dyn Fn(String) + Sync),
+    /// Hears what gates said in the end, where the step reads gates.
+    pub gates: &'a (dyn Fn(Vec<GateResult>) + Sync),
 }
 
 /// What a step came to.

@@ -34,6 +34,7 @@ pub fn sweep(
         known: &told.known(),
         cancel: &Cancel::new(),
         waits: &|_| {},
+        gates: &|_| {},
     };
     let mut first = Ok(());
     for step in told.back.values().chain(told.begun_steps()) {

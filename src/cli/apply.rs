@@ -1,13 +1,13 @@
 //! `rosey apply`: makes the servers as declared, or leaves them as they were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::config::discover::find_project;
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::progress::Member;
 use crate::fleet::run::RunEnd;
-use crate::model::{Outcome, OutcomeKind, Plan};
+use crate::model::{HostName, Outcome, OutcomeKind, Plan};
 use crate::plan::saved::SavedPlan;
 use crate::report::progress::Volume;
 
@@ -151,7 +151,6 @@ async fn prepare(
         wait: arguments.wait,
     };
     let mut planned = plan_steadily(session, project, &planning, talk).await?;
-    talk.saw(&planned.declaration.survey, Some(&planned.prospect));
     let given = Given {
         yes: arguments.yes,
         saved_plan: saved.is_some(),
@@ -176,7 +175,6 @@ async fn prepare(
         let survey = &planned.declaration.survey;
         settling::settle(session, &planned.deployment, survey, talk, settling).await?;
         planned = plan_steadily(session, planned.deployment.project, &planning, talk).await?;
-        talk.saw(&planned.declaration.survey, Some(&planned.prospect));
     }
     anew.planned_on(heads(&planned.declaration.survey))?;
     hold_to_saved(&planned)?;
@@ -227,6 +225,7 @@ async fn plan_steadily(
     loop {
         let planned = plan(session, project, planning.choice, planning.version).await?;
         let (deployment, survey) = (&planned.deployment, &planned.declaration.survey);
+        talk.saw(survey, Some(&planned.prospect));
         let again = async || deployment.survey(BTreeMap::new()).await;
         let is_old = waiting::until_free(deployment, survey, planning.wait, talk).await?
             || is_disturbed(&planned.prospect, survey, again).await?;
@@ -309,19 +308,33 @@ fn protect(
 
 /// Refuses what a verdict or a rollback holds, unless nothing would change anyway.
 fn refuse_held(planned: &Planned) -> Result<(), CommandError> {
-    let held = holds(planned).into_iter().map(|(member, hold)| {
+    let holds = holds(planned);
+    if holds.is_empty() {
+        return Ok(());
+    }
+    let held = holds.iter().map(|(member, hold)| {
         format!(
             "{member}: {} is held since {}: {}",
             hold.release, hold.at, hold.why
         )
     });
     let held: Vec<_> = held.collect();
-    if held.is_empty() {
-        return Ok(());
-    }
+    let hosts = holds.iter().map(|(member, _)| &member.host).collect();
     let environment = &planned.deployment.project.environment.name;
-    let error = CommandError::new(Exit::LOCKED, held.join("\nrosey: "));
-    Err(error.hint(way_out(environment)))
+    let error = CommandError::new(Exit::LOCKED, held.join("\nrosey: ")).hint(way_out(environment));
+    let without = without_held(&planned.prospect.plan, &hosts);
+    Err(without.into_iter().fold(error, CommandError::hint))
+}
+
+/// How to go on where nothing is held, if there is something to do.
+fn without_held(plan: &Plan, held: &BTreeSet<&HostName>) -> Option<String> {
+    let mut steps = plan.steps.iter();
+    steps.find(|step| !held.contains(&step.resource.host))?;
+    let except: Vec<_> = held.iter().map(|host| format!("--except {host}")).collect();
+    Some(format!(
+        "nothing is held on the other hosts: {}",
+        except.join(" ")
+    ))
 }
 
 /// Applies the plan; with it, whether all is planned anew where it has become stale.
@@ -410,4 +423,22 @@ async fn read_gates(
         exit_code: exit.0,
         hosts,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::testing::{host, plan, step};
+
+    #[test]
+    fn where_nothing_is_held_one_can_go_on() {
+        let steps = plan(vec![step("a", "file", 1, &[]), step("b", "file", 1, &[])]);
+        let (a, b, c) = (host("a"), host("b"), host("c"));
+        let told = without_held(&steps, &[&b, &c].into());
+        assert_eq!(
+            told.as_deref(),
+            Some("nothing is held on the other hosts: --except b --except c")
+        );
+        assert_eq!(without_held(&steps, &[&a, &b].into()), None);
+    }
 }

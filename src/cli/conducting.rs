@@ -1,6 +1,5 @@
 //! A run with its consumers: progress or JSON, history, and the signals that cancel it.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,14 +14,14 @@ use crate::fleet::events::Events;
 use crate::fleet::prospect::{Prospect, Survey};
 use crate::fleet::readback::host_outcome;
 use crate::fleet::run::{ContentSource, Run, RunEnd, conduct};
-use crate::model::{Event, EventKind, HostName, HostOutcome, Outcome};
+use crate::model::{Event, EventKind, Outcome};
 use crate::report::progress::{Progress, Volume};
 use crate::report::{event_line, summary};
 
 use super::Session;
 use super::arguments::Choice;
 use super::deployment::Deployment;
-use super::error::CommandError;
+use super::error::{CommandError, Hosts};
 use super::exit::Exit;
 use super::recording::Recording;
 use super::surroundings::Surroundings;
@@ -53,9 +52,6 @@ pub(super) struct Talk {
     seen: Mutex<Hosts>,
 }
 
-/// What is said of the apps of hosts.
-pub(super) type Hosts = BTreeMap<HostName, Vec<HostOutcome>>;
-
 /// What stands on the hosts of a survey, with their services where they were read.
 ///
 /// A host that was ready serves what it has promised. Its ledger doesn't have that yet, and no verdict on it.
@@ -67,8 +63,7 @@ pub(super) fn hosts_of(survey: &Survey, prospect: Option<&Prospect>) -> Hosts {
             .and_then(|prospect| prospect.members.get(member))
             .map(|seen| &seen.actual);
         let mut outcome = host_outcome(member.app.to_string(), current, actual);
-        let interrupted = app.interrupted.as_ref();
-        if let Some(promised) = interrupted.and_then(|it| it.promised.as_ref()) {
+        if let Some(promised) = app.promised() {
             outcome.release.clone_from(&promised.release);
             outcome.version.clone_from(&promised.version);
             outcome.healthy = None;
@@ -230,11 +225,13 @@ impl Talk {
 
     /// Ends the talk with an error before any run was begun: scripts get their last line all the same.
     pub async fn refuse(self, error: CommandError) -> CommandError {
+        let mut hosts = self.seen();
+        hosts.extend(error.hosts.clone());
         let outcome = Outcome {
             run: None,
             outcome: error.outcome(),
             exit_code: error.exit.0,
-            hosts: self.seen(),
+            hosts,
         };
         if self.json {
             self.events.emit(EventKind::Note {
@@ -286,6 +283,8 @@ fn listen_to_signals() -> Cancelling {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::fleet::testing::{Lab, address, generation, member};
     use crate::helper::protocol::Marks;

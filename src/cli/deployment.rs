@@ -13,7 +13,7 @@ use crate::fleet::compose;
 use crate::fleet::connection::Pulse;
 use crate::fleet::declared::{self, AppContent, Declared, DeclaredContent, Declaring};
 use crate::fleet::progress::Member;
-use crate::fleet::prospect::{Look, Prospect, ProspectError, Sought, Survey, Wanted, survey};
+use crate::fleet::prospect::{Look, Prospect, ProspectError, Sought, Survey, Wanted, survey_some};
 use crate::fleet::reach::{ReachError, Reached, Reaching, connections, reach};
 use crate::fleet::run::Fleet;
 use crate::helper::protocol::{AppAddress, RefusalKind, SecretBytes};
@@ -23,6 +23,7 @@ use crate::step::registry::registry;
 
 use super::Session;
 use super::arguments::Choice;
+use super::conducting::hosts_of;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
@@ -206,8 +207,16 @@ impl Deployment {
         if missing.is_empty() {
             Ok(deployment)
         } else {
-            Err(unreachable_hosts(&missing))
+            Err(deployment.lacking(&missing).await)
         }
+    }
+
+    /// Why hosts are out of reach, with what is known of the others.
+    pub async fn lacking(&self, missing: &[(HostName, ReachError)]) -> CommandError {
+        let (survey, errors) = self.survey_some(BTreeMap::new()).await;
+        let error = unreachable_hosts(missing).knowing(hosts_of(&survey, None));
+        let others = errors.iter().map(ToString::to_string);
+        others.fold(error, CommandError::hint)
     }
 
     /// Reaches the chosen hosts that are there, and says which aren't.
@@ -255,9 +264,20 @@ impl Deployment {
         &self,
         seal: BTreeMap<HostName, BTreeMap<String, SecretBytes>>,
     ) -> Result<Survey, CommandError> {
-        survey(&self.fleet, &self.addresses, seal)
-            .await
-            .map_err(|errors| asking(&errors))
+        let (survey, errors) = self.survey_some(seal).await;
+        if errors.is_empty() {
+            Ok(survey)
+        } else {
+            Err(asking(&errors).knowing(hosts_of(&survey, None)))
+        }
+    }
+
+    /// The same of the hosts that answer, and why the others don't.
+    pub async fn survey_some(
+        &self,
+        seal: BTreeMap<HostName, BTreeMap<String, SecretBytes>>,
+    ) -> (Survey, Vec<AskError>) {
+        survey_some(&self.fleet, &self.addresses, seal).await
     }
 
     /// What is declared of every member, rendered with what the hosts know.
@@ -316,7 +336,7 @@ impl Deployment {
         let survey = self.survey(seal).await?;
         let declared = declaring
             .of(&survey, &self.facts)
-            .map_err(wrong_declaration)?;
+            .map_err(|errors| wrong_declaration(errors).knowing(hosts_of(&survey, None)))?;
         let made = declared
             .iter()
             .map(|(member, it)| (member.clone(), it.made.clone()))
@@ -340,6 +360,22 @@ impl Deployment {
         wanted: BTreeMap<Member, Wanted>,
         findings: Sought,
     ) -> Result<Prospect, CommandError> {
+        let prospect = self.try_prospect(survey, wanted, findings).await;
+        prospect.map_err(|error| {
+            let error = match error {
+                ProspectError::Hosts(errors) => asking(&errors),
+                ProspectError::Plan(error) => CommandError::new(Exit::DECLARATION, error),
+            };
+            error.knowing(hosts_of(survey, None))
+        })
+    }
+
+    async fn try_prospect(
+        &self,
+        survey: &Survey,
+        wanted: BTreeMap<Member, Wanted>,
+        findings: Sought,
+    ) -> Result<Prospect, ProspectError> {
         let look = Look {
             fleet: &self.fleet,
             addresses: &self.addresses,
@@ -348,12 +384,44 @@ impl Deployment {
             kinds: registry(),
             findings,
         };
-        Prospect::of(&look, wanted)
-            .await
-            .map_err(|error| match error {
-                ProspectError::Hosts(errors) => asking(&errors),
-                ProspectError::Plan(error) => CommandError::new(Exit::DECLARATION, error),
-            })
+        Prospect::of(&look, wanted).await
+    }
+
+    /// What the hosts know, and how what is wanted of that compares with what is there; of the hosts that
+    /// answer, with why the others don't. Those are left out from then on.
+    ///
+    /// # Errors
+    /// Exit code 4 when none answers, 3 when what is wanted contradicts itself.
+    pub async fn prospect_some(
+        &mut self,
+        wanted: impl Fn(&Survey) -> BTreeMap<Member, Wanted>,
+        findings: Sought,
+    ) -> Result<(Survey, Prospect, Vec<AskError>), CommandError> {
+        let (mut survey, mut unread) = self.survey_some(BTreeMap::new()).await;
+        loop {
+            self.leave_out(&mut survey, &unread);
+            if self.fleet.is_empty() {
+                return Err(asking(&unread));
+            }
+            let wanted = wanted(&survey);
+            match self.try_prospect(&survey, wanted, findings).await {
+                Ok(prospect) => return Ok((survey, prospect, unread)),
+                Err(ProspectError::Hosts(lost)) => unread.extend(lost),
+                Err(ProspectError::Plan(error)) => {
+                    return Err(CommandError::new(Exit::DECLARATION, error));
+                }
+            }
+        }
+    }
+
+    fn leave_out(&mut self, survey: &mut Survey, unread: &[AskError]) {
+        for error in unread {
+            let host = error.host();
+            self.fleet.remove(host);
+            self.addresses.retain(|member, _| member.host != *host);
+            survey.members.retain(|member, _| member.host != *host);
+            survey.registry.remove(host);
+        }
     }
 }
 
@@ -395,5 +463,30 @@ impl PassphrasePrompt for TerminalPrompt {
             .interact()
             .ok()
             .map(Zeroizing::new)
+    }
+}
+
+#[cfg(test)]
+impl Deployment {
+    /// Hosts of a lab as a deployment, and the directory of its declaration.
+    pub fn of(lab: &crate::fleet::testing::Lab) -> (tempfile::TempDir, Self) {
+        use crate::fleet::testing::{address, member};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("prod.kdl");
+        std::fs::write(&path, "host \"a\" local=#true\n").unwrap();
+        let environment = crate::config::load(&path, &crate::step::words::words()).unwrap();
+        let project = Project {
+            directory: directory.path().to_owned(),
+            environment,
+        };
+        let hosts = lab.fleet.keys().map(HostName::as_str);
+        let deployment = Self {
+            project,
+            addresses: hosts.map(|host| (member(host), address(host))).collect(),
+            fleet: lab.fleet.clone(),
+            facts: BTreeMap::new(),
+            waves: BTreeMap::new(),
+        };
+        (directory, deployment)
     }
 }

@@ -147,12 +147,13 @@ fn say(
     }
 }
 
-/// What was last applied, for each member that has a generation.
+/// What was last applied, for each member that has a generation; of one that stands unconfirmed, what it
+/// has promised.
 pub(super) fn last_applied(survey: &Survey) -> BTreeMap<Member, Wanted> {
     let members = survey.members.iter();
     members
         .filter_map(|(member, app)| {
-            let current = app.ledger.as_ref()?.current()?;
+            let current = app.standing()?;
             let wanted = Wanted {
                 state: current.state.clone(),
                 gates: current.gates.clone(),
@@ -454,5 +455,50 @@ impl Finding<'_> {
             line += &format!(" (by {owner}, {at})");
         }
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::testing::{Lab, address, generation, member};
+    use crate::model::{HostName, Resource, ResourceKind, RunId, State};
+
+    #[tokio::test]
+    async fn a_host_that_stands_unconfirmed_is_compared_with_what_it_promised() {
+        let lab = Lab::new(&[("a", vec![])]);
+        let id = ResourceId {
+            host: HostName::new("a").unwrap(),
+            app: crate::fleet::testing::app(),
+            kind: ResourceKind::LINK,
+            name: "/opt/app/current".to_owned(),
+        };
+        let mut new = generation(2, Some(1));
+        new.state = State {
+            resources: [(
+                id.clone(),
+                Resource::new().with("target", "releases/1.2-abc"),
+            )]
+            .into(),
+        };
+        new.gates.stable = 7;
+        {
+            let mut host = lab.host("a");
+            host.open = Some(RunId("run-2".to_owned()));
+            host.promise = Some((new.clone(), Marks::default()));
+        }
+        let addresses = [(member("a"), address("a"))].into();
+        let read = || crate::fleet::prospect::survey(&lab.fleet, &addresses, BTreeMap::new());
+        // Who was cut off before goes back to what its ledger has.
+        let old = last_applied(&read().await.unwrap());
+        assert_eq!(old[&member("a")].state, State::default());
+        lab.host("a").ready = true;
+        let survey = read().await.unwrap();
+        let wanted = last_applied(&survey);
+        assert_eq!(wanted[&member("a")].state, new.state);
+        assert_eq!(wanted[&member("a")].gates, new.gates);
+        // What the last generation had and this one hasn't is not missing.
+        let last = crate::fleet::prospect::last_applied(&survey, &member("a"));
+        assert_eq!(last.state, new.state);
     }
 }

@@ -1,10 +1,11 @@
 //! Errors of commands: what to say, which hint, which exit code. The only place that knows all three.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use miette::Diagnostic;
 
-use crate::model::OutcomeKind;
+use crate::model::{HostName, HostOutcome, OutcomeKind};
 
 use super::exit::Exit;
 
@@ -12,9 +13,14 @@ use super::exit::Exit;
 pub struct CommandError {
     /// Its exit code.
     pub exit: Exit,
+    /// What is known of the hosts that could be read.
+    pub hosts: Hosts,
     what: What,
     hints: Vec<String>,
 }
+
+/// What is said of the apps of hosts.
+pub type Hosts = BTreeMap<HostName, Vec<HostOutcome>>;
 
 enum What {
     Words(String),
@@ -29,6 +35,7 @@ impl CommandError {
     pub fn new(exit: Exit, words: impl fmt::Display) -> Self {
         Self {
             exit,
+            hosts: Hosts::new(),
             what: What::Words(words.to_string()),
             hints: Vec::new(),
         }
@@ -49,6 +56,7 @@ impl CommandError {
             .collect();
         Self {
             exit,
+            hosts: Hosts::new(),
             what: What::Places(boxed),
             hints: Vec::new(),
         }
@@ -79,6 +87,7 @@ impl CommandError {
     pub fn said(exit: Exit) -> Self {
         Self {
             exit,
+            hosts: Hosts::new(),
             what: What::Said,
             hints: Vec::new(),
         }
@@ -88,6 +97,13 @@ impl CommandError {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// The same with what is known of the hosts that could be read, for the outcome.
+    #[must_use]
+    pub fn knowing(mut self, hosts: Hosts) -> Self {
+        self.hosts = hosts;
         self
     }
 

@@ -47,6 +47,8 @@ pub(super) async fn read(
                         app,
                         result,
                         baseline: false,
+                        back: false,
+                        step: None,
                     });
                 }
                 results.insert(member, read);

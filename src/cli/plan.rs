@@ -145,6 +145,8 @@ async fn lacking(
     if deployment.fleet.is_empty() {
         return error;
     }
+    let (known, _) = deployment.survey_some(BTreeMap::new()).await;
+    let error = error.knowing(conducting::hosts_of(&known, None));
     let found = async {
         let declaration = deployment.declaration(session, version).await?;
         let wanted = wanted(&declaration);

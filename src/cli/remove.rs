@@ -26,6 +26,7 @@ use super::notes::refuse_busy;
 use super::project::Project;
 use super::say::say;
 use super::settling::{self, Settling};
+use super::steady::is_disturbed;
 use super::surroundings::Surroundings;
 
 pub(super) async fn run(
@@ -132,43 +133,31 @@ async fn prepare(
     let project = Project::open(&session.around, Some(&arguments.environment))?;
     let app = arguments.app.as_deref();
     let mut deployment = Deployment::reach(session, project, &arguments.choice, app).await?;
-    let mut survey = deployment.survey(BTreeMap::new()).await?;
     if let Some(root) = &arguments.root {
+        let survey = deployment.survey(BTreeMap::new()).await?;
         turn_to(&mut deployment, &survey, root)?;
-        survey = deployment.survey(BTreeMap::new()).await?;
     }
-    refuse_busy(&survey, &deployment.project.environment.name)?;
-    refuse_frozen(&survey, &deployment.project.environment.name)?;
-    talk.saw(&survey, None);
     let given = Given {
         yes: arguments.yes,
         saved_plan: false,
     };
-    let settled = settling::is_needed(&survey);
-    if settled {
-        let settling = Settling {
-            command: "remove",
-            given,
-        };
-        settling::settle(session, &deployment, &survey, talk, settling).await?;
-        survey = deployment.survey(BTreeMap::new()).await?;
-    }
-    let known = survey
-        .members
-        .iter()
-        .filter(|(_, app)| app.ledger.is_some());
-    let wanted = known.map(|(member, _)| {
-        (
-            member.clone(),
-            Wanted {
-                for_good: true,
-                ..Wanted::default()
-            },
-        )
-    });
-    let prospect = deployment
-        .prospect(&survey, wanted.collect(), Sought::Nothing)
-        .await?;
+    let mut settled = false;
+    let (survey, prospect) = loop {
+        let survey = deployment.survey(BTreeMap::new()).await?;
+        talk.saw(&survey, None);
+        refuse_busy(&survey, &deployment.project.environment.name)?;
+        refuse_frozen(&survey, &deployment.project.environment.name)?;
+        if !settled && settling::is_needed(&survey) {
+            let settling = Settling {
+                command: "remove",
+                given,
+            };
+            settling::settle(session, &deployment, &survey, talk, settling).await?;
+            settled = true;
+        } else if let Some(prospect) = undisturbed(&deployment, &survey).await? {
+            break (survey, prospect);
+        }
+    };
     talk.saw(&survey, Some(&prospect));
     anew.planned_on(heads(&survey))?;
     let removing = |deployment, survey, prospect| Removing {
@@ -230,6 +219,26 @@ async fn prepare(
     Ok(removing(deployment, survey, prospect))
 }
 
+/// Plans to take away all that a survey shows; nothing where another run came meanwhile, so that all is
+/// to be looked at once more.
+async fn undisturbed(
+    deployment: &Deployment,
+    survey: &Survey,
+) -> Result<Option<Prospect>, CommandError> {
+    let known = survey.members.iter();
+    let known = known.filter(|(_, app)| app.ledger.is_some());
+    let gone = Wanted {
+        for_good: true,
+        ..Wanted::default()
+    };
+    let wanted = known.map(|(member, _)| (member.clone(), gone.clone()));
+    let prospect = deployment.prospect(survey, wanted.collect(), Sought::Nothing);
+    let prospect = prospect.await?;
+    let again = async || deployment.survey(BTreeMap::new()).await;
+    let disturbed = is_disturbed(&prospect, survey, again).await?;
+    Ok((!disturbed).then_some(prospect))
+}
+
 /// Takes away what an earlier remove has left, on hosts where the app is no more.
 async fn forget_left(
     session: &Session,
@@ -287,4 +296,31 @@ fn turn_to(deployment: &mut Deployment, survey: &Survey, root: &str) -> Result<(
             .hint(format!("what there is: rosey status {environment}")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::testing::{Fault, Lab};
+
+    /// Plans to remove, until nobody came meanwhile; how often that was, and how many members have something to
+    /// take away.
+    async fn planned(lab: &Lab) -> (u32, usize) {
+        let (_directory, deployment) = Deployment::of(lab);
+        for times in 1.. {
+            let survey = deployment.survey(BTreeMap::new()).await.ok().unwrap();
+            let prospect = undisturbed(&deployment, &survey).await.ok().unwrap();
+            if let Some(prospect) = prospect {
+                return (times, prospect.members.len());
+            }
+        }
+        unreachable!("it is planned for ever")
+    }
+
+    #[tokio::test]
+    async fn that_nothing_is_there_to_take_away_is_believed_only_where_nobody_came_meanwhile() {
+        assert_eq!(planned(&Lab::new(&[("a", vec![])])).await, (1, 1));
+        let meanwhile = vec![Fault::Meanwhile { at: "observe" }];
+        assert_eq!(planned(&Lab::new(&[("a", meanwhile)])).await, (2, 1));
+    }
 }

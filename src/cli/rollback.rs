@@ -209,10 +209,10 @@ async fn steadily(
     let mut settled = false;
     loop {
         let survey = deployment.survey(BTreeMap::new()).await?;
+        talk.saw(&survey, None);
         if waiting::until_free(deployment, &survey, arguments.wait, talk).await? {
             continue;
         }
-        talk.saw(&survey, None);
         let toward = toward(&survey, arguments, id)?;
         if !settled && settling::is_needed(&survey) {
             let settling = Settling {

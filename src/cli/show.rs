@@ -106,7 +106,11 @@ fn gates(detail: &RunDetail) -> String {
         return String::new();
     }
     let rows = detail.gates.iter().map(|gate| {
-        let when = if gate.baseline { "before" } else { "after" };
+        let when = match (gate.baseline, gate.back) {
+            (true, _) => "before",
+            (_, true) => "back",
+            _ => "new",
+        };
         vec![
             format!(" {}", clock(&gate.at)),
             gate.host.clone(),

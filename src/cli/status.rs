@@ -6,14 +6,13 @@ use serde_json::{Value, json};
 
 use crate::fleet::mixed::mixed;
 use crate::fleet::prospect::Sought;
-use crate::fleet::reach::ReachError;
 use crate::model::{Finding, FindingClass, HostName, HostOutcome};
 use crate::report::table::{hosts_json, hosts_table};
 
 use super::Session;
 use super::arguments;
 use super::conducting::{hosts_of, print_line};
-use super::deployment::{Deployment, unreachable_hosts};
+use super::deployment::{Deployment, asking, unreachable_hosts};
 use super::drift::{drifted, last_applied};
 use super::error::CommandError;
 use super::exit::Exit;
@@ -26,7 +25,10 @@ struct Shown {
     hosts: BTreeMap<HostName, Vec<HostOutcome>>,
     mixed: bool,
     notes: Vec<Finding>,
-    unreachable: Vec<(HostName, ReachError)>,
+    /// Hosts that couldn't be read, each with why.
+    unread: Vec<(HostName, String)>,
+    /// What to say of them.
+    errors: Vec<CommandError>,
 }
 
 pub(super) async fn run(
@@ -58,8 +60,7 @@ pub(super) async fn run(
     if !all.is_empty() || several {
         show(&arguments, &all, several);
     }
-    let unreachable = all.iter().filter(|shown| !shown.unreachable.is_empty());
-    errors.extend(unreachable.map(|shown| unreachable_hosts(&shown.unreachable)));
+    errors.extend(all.into_iter().flat_map(|shown| shown.errors));
     let mut errors = errors.into_iter();
     let Some(first) = errors.next() else {
         return Ok(Exit::DONE);
@@ -80,9 +81,20 @@ async fn look(
     if deployment.fleet.is_empty() {
         return Err(unreachable_hosts(&unreachable));
     }
-    let survey = deployment.survey(BTreeMap::new()).await?;
-    let prospect = deployment
-        .prospect(&survey, last_applied(&survey), Sought::Nothing)
+    let mut shown = shown(deployment).await?;
+    if !unreachable.is_empty() {
+        shown.errors.insert(0, unreachable_hosts(&unreachable));
+    }
+    let unreachable = unreachable.into_iter();
+    let unread = unreachable.map(|(host, error)| (host, error.to_string()));
+    shown.unread.extend(unread);
+    Ok(shown)
+}
+
+/// What the hosts of a deployment show that can be read.
+async fn shown(mut deployment: Deployment) -> Result<Shown, CommandError> {
+    let (survey, prospect, unread) = deployment
+        .prospect_some(last_applied, Sought::Nothing)
         .await?;
     let hosts = hosts_of(&survey, Some(&prospect));
     let mut notes = deployment.notes(&survey);
@@ -107,7 +119,14 @@ async fn look(
         hosts,
         mixed: !mixed(&survey).is_empty(),
         notes,
-        unreachable,
+        errors: (!unread.is_empty())
+            .then(|| asking(&unread))
+            .into_iter()
+            .collect(),
+        unread: unread
+            .iter()
+            .map(|error| (error.host().clone(), error.to_string()))
+            .collect(),
     })
 }
 
@@ -136,17 +155,47 @@ fn show(arguments: &arguments::Status, all: &[Shown], several: bool) {
 }
 
 fn document(shown: &Shown) -> Value {
-    let unreachable: BTreeMap<_, _> = shown
-        .unreachable
-        .iter()
-        .map(|(host, error)| (host, error.to_string()))
-        .collect();
+    let unread = shown.unread.iter();
+    let unread: BTreeMap<_, _> = unread.map(|(host, why)| (host, why)).collect();
     json!({
         "format_version": "1.0",
         "environment": shown.environment,
         "hosts": hosts_json(&shown.hosts),
         "mixed": shown.mixed,
         "notes": shown.notes,
-        "unreachable": unreachable,
+        "unreachable": unread,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::testing::{Fault, Lab, host};
+
+    #[tokio::test]
+    async fn a_host_that_is_lost_while_it_is_read_hides_no_other() {
+        for at in ["survey", "observe"] {
+            let lost = vec![Fault::Lost { at, after: false }];
+            let lab = Lab::new(&[("a", vec![]), ("b", lost)]);
+            let (_directory, deployment) = Deployment::of(&lab);
+            let shown = shown(deployment).await.ok().unwrap();
+            let known = &shown.hosts[&host("a")][0];
+            assert_eq!(known.version.as_deref(), Some("1.1"), "{at}");
+            assert_eq!(known.healthy, Some(true), "{at}");
+            assert!(!shown.hosts.contains_key(&host("b")), "{at}");
+            assert_eq!(shown.unread[0].0, host("b"), "{at}");
+            assert_eq!(shown.errors[0].exit, Exit::UNREACHABLE, "{at}");
+        }
+    }
+
+    #[tokio::test]
+    async fn where_no_host_can_be_read_there_is_nothing_to_show() {
+        let lost = vec![Fault::Lost {
+            at: "survey",
+            after: false,
+        }];
+        let (_directory, deployment) = Deployment::of(&Lab::new(&[("a", lost)]));
+        let error = shown(deployment).await.err().unwrap();
+        assert_eq!(error.exit, Exit::UNREACHABLE);
+    }
 }

@@ -104,6 +104,8 @@ impl Conduct {
                     app: member.app.clone(),
                     result: result.clone(),
                     baseline: false,
+                    back: true,
+                    step: None,
                 });
             }
         }

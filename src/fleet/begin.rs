@@ -30,6 +30,8 @@ impl Conduct {
                     app: member.app.clone(),
                     result,
                     baseline: true,
+                    back: false,
+                    step: None,
                 });
             }
         }

@@ -299,14 +299,15 @@ impl Conduct {
         }
     }
 
-    /// The hold that a member's ledger gets at the end of the run, if a verdict ended it.
+    /// The hold that a member's ledger gets: of a verdict that ended the run, on every host; of one that
+    /// was put up with, only where it failed. Elsewhere the same gates have passed, and what is well there
+    /// is to stay so.
     pub(super) fn hold(&self, member: &Member) -> Option<Hold> {
-        if self.stopped != Some(Stopped::Failed) {
-            return None;
-        }
+        let ended_it = self.stopped == Some(Stopped::Failed);
         let verdict = self.failures.iter().find(|failure| {
             let about = failure.member.as_ref().map(|it| &it.app);
-            failure.cause == Cause::Verdict && about == Some(&member.app)
+            let counts = ended_it || failure.host == member.host;
+            failure.cause == Cause::Verdict && about == Some(&member.app) && counts
         })?;
         let holdable = self.part(member).holdable.clone()?;
         Some(Hold {

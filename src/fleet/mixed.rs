@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::prospect::Survey;
-use crate::helper::protocol::{Interrupted, Promised};
+use crate::helper::protocol::Interrupted;
 use crate::model::{AppName, HostName};
 
 /// An app whose hosts don't agree.
@@ -29,22 +29,17 @@ pub fn mixed(survey: &Survey) -> Vec<Mixed> {
     for (member, surveyed) in &survey.members {
         let current = surveyed.ledger.as_ref().and_then(|ledger| ledger.current());
         let interrupted = surveyed.interrupted.as_ref();
-        let recorded = Promised {
-            release: current.and_then(|current| current.release.clone()),
-            version: current.and_then(|current| current.version.clone()),
-            content: current.and_then(|current| current.content),
-        };
-        let promised = interrupted.and_then(|it| it.promised.as_ref());
-        let stands = promised.unwrap_or(&recorded);
+        let stands = surveyed.standing();
         let (standing, in_ledgers) = contents.entry(&member.app).or_default();
-        standing.insert(stands.content);
-        in_ledgers.insert(recorded.content);
+        standing.insert(stands.and_then(|it| it.content));
+        in_ledgers.insert(current.and_then(|it| it.content));
         let app = apps.entry(&member.app).or_insert_with(|| Mixed {
             app: member.app.clone(),
             releases: BTreeMap::new(),
             interrupted: Vec::new(),
         });
-        let hosts = app.releases.entry(stands.release.clone()).or_default();
+        let release = stands.and_then(|it| it.release.clone());
+        let hosts = app.releases.entry(release).or_default();
         hosts.push(member.host.clone());
         app.interrupted
             .extend(interrupted.map(|it| (member.host.clone(), it.clone())));

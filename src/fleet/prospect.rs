@@ -41,8 +41,22 @@ pub struct Survey {
 pub async fn survey(
     fleet: &Fleet,
     addresses: &BTreeMap<Member, AppAddress>,
-    mut seal: BTreeMap<HostName, BTreeMap<String, SecretBytes>>,
+    seal: BTreeMap<HostName, BTreeMap<String, SecretBytes>>,
 ) -> Result<Survey, Vec<AskError>> {
+    let (survey, errors) = survey_some(fleet, addresses, seal).await;
+    if errors.is_empty() {
+        Ok(survey)
+    } else {
+        Err(errors)
+    }
+}
+
+/// The same of the hosts that answer, and why the others don't.
+pub async fn survey_some(
+    fleet: &Fleet,
+    addresses: &BTreeMap<Member, AppAddress>,
+    mut seal: BTreeMap<HostName, BTreeMap<String, SecretBytes>>,
+) -> (Survey, Vec<AskError>) {
     let mut asked = Vec::new();
     for (host, connection) in fleet {
         let of_host: Vec<_> = addresses
@@ -82,11 +96,7 @@ pub async fn survey(
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() {
-        Ok(survey)
-    } else {
-        Err(errors)
-    }
+    (survey, errors)
 }
 
 /// What is wanted of one app on one host.
@@ -318,11 +328,9 @@ pub struct LastApplied {
 /// The generation of a member that stands.
 #[must_use]
 pub fn last_applied(survey: &Survey, member: &Member) -> LastApplied {
-    let ledger = survey
-        .members
-        .get(member)
-        .and_then(|app| app.ledger.as_ref());
-    match ledger.and_then(crate::model::Ledger::current) {
+    let app = survey.members.get(member);
+    let ledger = app.and_then(|app| app.ledger.as_ref());
+    match app.and_then(SurveyedApp::standing) {
         Some(generation) => LastApplied {
             state: generation.state.clone(),
             gates: generation.gates.clone(),

@@ -18,8 +18,8 @@ use super::run::{ContentSource, Fleet, Holdable, Pace, Part, Run};
 use crate::config::OnFailure;
 use crate::helper::frame::{Frame, encode_bytes, encode_message};
 use crate::helper::protocol::{
-    Holder, Interrupted, Marks, Message, Promised, Refusal, RefusalKind, Reply, Request,
-    StepFailure, SurveyedApp, WentBack,
+    Holder, Interrupted, Marks, Message, Refusal, RefusalKind, Reply, Request, StepFailure,
+    SurveyedApp, WentBack,
 };
 use crate::helper::wire;
 use crate::host::Owner;
@@ -52,6 +52,8 @@ pub(crate) enum Fault {
     Busy { times: u32 },
     /// What happened once waits for the others.
     Once,
+    /// Another run has come and gone by the time at which this is answered.
+    Meanwhile { at: &'static str },
 }
 
 /// What a host was told, and what it has become.
@@ -338,6 +340,9 @@ impl Server {
                     return Deed::Answer(Vec::new(), refused(kind));
                 }
                 Fault::Silent { at } if at_this(&at) => return Deed::Deaf,
+                Fault::Meanwhile { at } if at_this(&at) => {
+                    host.ledger.head = Some(RunId("another".to_owned()));
+                }
                 Fault::Hang { at } if at_this(&at) => return Deed::Nothing,
                 _ => {}
             }
@@ -572,11 +577,11 @@ impl FakeHost {
                 at: "2026-11-20T11:00:00Z".to_owned(),
                 begun: self.done.clone(),
                 ready: self.ready,
-                promised: self.promise.as_ref().map(|(generation, _)| Promised {
-                    release: generation.release.clone(),
-                    version: generation.version.clone(),
-                    content: generation.content,
-                }),
+                promised: self
+                    .promise
+                    .as_ref()
+                    .filter(|_| self.ready)
+                    .map(|(generation, _)| Box::new(generation.clone())),
             }),
             going_back: None,
             left: Vec::new(),

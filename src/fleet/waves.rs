@@ -281,6 +281,8 @@ impl Conduct {
                     app: member.app.clone(),
                     result,
                     baseline: false,
+                    back: false,
+                    step: None,
                 });
             }
         }

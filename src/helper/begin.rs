@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::app::App;
+use super::gates::When;
 use super::ledger;
 use super::protocol::{Begin, Refusal, RefusalKind, Reply};
 use super::refuse::refusal;
@@ -64,7 +65,7 @@ impl<'h> Session<'h> {
         self.cancels.renew(&begin.app.app);
         let baseline = self.read_gates(&app, &gates, false);
         for result in &baseline {
-            self.tell_gate(id, &app, result, true);
+            self.tell_gate(id, &app, result, When::Before);
         }
         let known = ledger.as_ref().and_then(ledger::applied).cloned();
         let opened = Opened {
@@ -289,6 +290,7 @@ impl<'h> Session<'h> {
                 known: &known,
                 cancel: &Cancel::new(),
                 waits: &|_| {},
+                gates: &|_| {},
             };
             take(site, &open.journal, taking, step)
         })?;

@@ -19,6 +19,17 @@ pub struct GateRequest<'a> {
     pub cancel: &'a Cancel,
 }
 
+/// When in a run gates are read outside of its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// Before its first change.
+    Before,
+    /// When somebody asks.
+    Asked,
+    /// After its way back.
+    Back,
+}
+
 /// Reads gates: one result each, in their order.
 pub type GateReader = fn(&GateRequest<'_>) -> Vec<GateResult>;
 
@@ -37,7 +48,7 @@ impl Session<'_> {
         };
         let results = self.read_gates(&app, &gates, settle);
         for result in &results {
-            self.tell_gate(id, &app, result, false);
+            self.tell_gate(id, &app, result, When::Asked);
         }
         Ok(Reply::Gates(results))
     }
@@ -71,14 +82,16 @@ impl Session<'_> {
         })
     }
 
-    pub(super) fn tell_gate(&self, id: u64, app: &App, result: &GateResult, baseline: bool) {
+    pub(super) fn tell_gate(&self, id: u64, app: &App, result: &GateResult, when: When) {
         self.out.event(
             id,
             EventKind::GateRead {
                 host: app.address.host.clone(),
                 app: app.address.app.clone(),
                 result: result.clone(),
-                baseline,
+                baseline: when == When::Before,
+                back: when == When::Back,
+                step: None,
             },
         );
     }

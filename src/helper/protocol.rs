@@ -425,6 +425,21 @@ pub struct SurveyedApp {
     pub left: Vec<String>,
 }
 
+impl SurveyedApp {
+    /// What the app has promised to keep, where it was ready and has yet to hear whether that is committed.
+    #[must_use]
+    pub fn promised(&self) -> Option<&Generation> {
+        self.interrupted.as_ref()?.promised.as_deref()
+    }
+
+    /// The generation that the app is to be as now: what it has promised, else what its ledger has last.
+    #[must_use]
+    pub fn standing(&self) -> Option<&Generation> {
+        let recorded = || self.ledger.as_ref()?.current();
+        self.promised().or_else(recorded)
+    }
+}
+
 /// A run that was cut off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interrupted {
@@ -440,19 +455,8 @@ pub struct Interrupted {
     pub begun: Vec<StepId>,
     /// Whether it had said *ready*: then it stands, unconfirmed, until the fleet is settled.
     pub ready: bool,
-    /// What stands here, where it had said so.
-    pub promised: Option<Promised>,
-}
-
-/// What a host keeps that was ready and hasn't committed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Promised {
-    /// The release's name.
-    pub release: Option<String>,
-    /// Its version.
-    pub version: Option<String>,
-    /// The digest of its content.
-    pub content: Option<Digest>,
+    /// What stands here, where it had said so, and is in no ledger yet.
+    pub promised: Option<Box<Generation>>,
 }
 
 /// A run that is on its way back.

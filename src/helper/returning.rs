@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::app::App;
+use super::gates::When;
 use super::ledger;
 use super::link::Loss;
 use super::lock::{self, AppLock};
@@ -394,7 +395,7 @@ impl Session<'_> {
                     // Nobody who asks to go back may end the reading that proves it.
                     let results = self.read_gates_until(gates, true, &Cancel::new());
                     for result in &results {
-                        self.tell_gate(id, app, result, false);
+                        self.tell_gate(id, app, result, When::Back);
                     }
                     results
                 },

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use super::app::App;
 use super::lock;
 use super::protocol::{
-    AppAddress, GoingBack, Interrupted, Promised, Refusal, RegistryEntry, Reply, SecretBytes,
-    SurveyedApp,
+    AppAddress, GoingBack, Interrupted, Refusal, RegistryEntry, Reply, SecretBytes, SurveyedApp,
 };
 use super::session::{Answer, Session, journal_path};
 use crate::apply::{JournalError, journal};
@@ -122,11 +121,7 @@ impl Session<'_> {
                 .promise
                 .as_ref()
                 .filter(|_| told.ready)
-                .map(|promise| Promised {
-                    release: promise.generation.release.clone(),
-                    version: promise.generation.version.clone(),
-                    content: promise.generation.content,
-                }),
+                .map(|promise| Box::new(promise.generation.clone())),
         }))
     }
 }

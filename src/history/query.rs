@@ -121,6 +121,8 @@ pub struct GateRow {
     pub elapsed: u64,
     /// Whether it was read before the first change.
     pub baseline: bool,
+    /// Whether it was read after the way back.
+    pub back: bool,
     /// When.
     pub at: String,
 }
@@ -201,7 +203,7 @@ impl History {
             step_row,
         )?;
         let gates = self.rows(
-            "SELECT host, app, gate, verdict, class, detail, elapsed, baseline, at FROM gates \
+            "SELECT host, app, gate, verdict, class, detail, elapsed, baseline, back, at FROM gates \
              WHERE run = ?1 ORDER BY number",
             id,
             gate_row,
@@ -307,7 +309,8 @@ fn gate_row(row: &Row<'_>) -> rusqlite::Result<GateRow> {
         detail: row.get(5)?,
         elapsed: number(row, 6)?.unwrap_or(0),
         baseline: row.get(7)?,
-        at: row.get(8)?,
+        back: row.get(8)?,
+        at: row.get(9)?,
     })
 }
 

@@ -145,10 +145,12 @@ fn take(
             app,
             result,
             baseline,
+            back,
+            step: _,
         } => {
             connection.prepare_cached(
-                "INSERT INTO gates (run, host, app, gate, verdict, class, detail, elapsed, baseline, at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO gates (run, host, app, gate, verdict, class, detail, elapsed, baseline, back, at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 run,
@@ -160,6 +162,7 @@ fn take(
                 result.detail,
                 whole(result.elapsed),
                 baseline,
+                back,
                 at
             ])?;
         }

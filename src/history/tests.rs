@@ -108,6 +108,8 @@ fn failed_run(run: &str) -> Vec<EventKind> {
                 elapsed: 4,
             },
             baseline: true,
+            back: false,
+            step: None,
         },
         EventKind::Outcome(Outcome {
             run: Some(RunId(run.to_owned())),
@@ -254,16 +256,19 @@ fn what_begins_no_run_is_no_run() {
 fn tables_are_brought_up_to_date_step_by_step_and_keep_what_is_in_them() {
     let (_directory, path) = place();
     record(&path, failed_run("one"));
-    // As the first version left it: without the second migration.
+    // As the first version left it: without what came later.
     let old = Connection::open(&path).unwrap();
     old.execute_batch(
-        "DROP TABLE drift_reports; DROP TABLE audit; DELETE FROM refinery_schema_history WHERE version = 2",
+        "DROP TABLE drift_reports; DROP TABLE audit; ALTER TABLE gates DROP COLUMN back; \
+         DELETE FROM refinery_schema_history WHERE version > 1",
     )
     .unwrap();
     drop(old);
     let history = History::open(&path).unwrap();
     assert_eq!(history.drift_reports("prod", 1).unwrap(), []);
     assert_eq!(history.runs(None, 10).unwrap().len(), 1);
+    let gates = history.run("one").unwrap().gates;
+    assert_eq!((gates.len(), gates[0].back), (1, false));
 }
 
 #[test]

@@ -136,6 +136,12 @@ pub enum EventKind {
         result: GateResult,
         /// Whether it was read before the first change, for the baseline.
         baseline: bool,
+        /// Whether it was read after the way back; else it is one of what was to be new.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        back: bool,
+        /// The step that waited for it, which tells itself what doesn't pass.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<StepId>,
     },
     /// A host begins or ends its way back.
     GoingBack {

@@ -92,13 +92,18 @@ pub fn message(event: &EventKind) -> String {
             host,
             result,
             baseline,
+            back,
             ..
         } => {
-            let before = if *baseline { " (before the run)" } else { "" };
+            let when = match (baseline, back) {
+                (true, _) => " (before the run)",
+                (_, true) => " (after the way back)",
+                _ => "",
+            };
             match result.verdict {
-                Verdict::Passed => format!("{host}: gate {} passed{before}", result.gate),
+                Verdict::Passed => format!("{host}: gate {} passed{when}", result.gate),
                 verdict => format!(
-                    "{host}: gate {} {verdict}{before}: {}",
+                    "{host}: gate {} {verdict}{when}: {}",
                     result.gate, result.detail
                 ),
             }

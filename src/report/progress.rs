@@ -160,9 +160,13 @@ fn weight(event: &EventKind) -> Volume {
         | EventKind::StepWaits { .. }
         | EventKind::Transfer { done: false, .. } => Volume::Verbose,
         EventKind::GateRead {
-            result, baseline, ..
+            result,
+            baseline,
+            step,
+            ..
         } => {
-            if *baseline || result.verdict == crate::model::Verdict::Passed {
+            // What fails in a step is told by its failure, with the end of the log.
+            if *baseline || step.is_some() || result.verdict == crate::model::Verdict::Passed {
                 Volume::Verbose
             } else {
                 Volume::Usual

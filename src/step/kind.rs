@@ -9,8 +9,8 @@ use crate::config::{Declaration, Word};
 use crate::content::{Content, ContentError, PathChange};
 use crate::host::{HostError, Owner, ReadHost, WriteHost};
 use crate::model::{
-    Action, Label, Moment, Places, Reason, Resource, ResourceId, ResourceKind, RunId, Step,
-    StepKind, Thing, Value,
+    Action, GateResult, Label, Moment, Places, Reason, Resource, ResourceId, ResourceKind, RunId,
+    Step, StepKind, Thing, Value,
 };
 
 use super::desired::Desired;
@@ -93,6 +93,8 @@ pub struct StepContext<'a> {
     pub cancelled: &'a dyn Fn() -> bool,
     /// Hears what a step that waits is waiting for right now.
     pub waits: &'a dyn Fn(String),
+    /// Hears what gates said in the end, where the step reads gates.
+    pub gates: &'a dyn Fn(Vec<GateResult>),
 }
 
 /// Why a step failed.

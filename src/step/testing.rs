@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use crate::content::{Content, ContentError};
 use crate::host::{MemoryHost, Owner, WriteHost};
 use crate::model::{
-    Action, AppName, HostName, Label, Moment, Places, Resource, ResourceId, ResourceKind, RunId,
-    Step, StepId, StepKind, Wave,
+    Action, AppName, GateResult, HostName, Label, Moment, Places, Resource, ResourceId,
+    ResourceKind, RunId, Step, StepId, StepKind, Wave,
 };
 
 use super::kind::{Kind, ObserveContext, Observed, StepContext, StepError};
@@ -19,6 +19,8 @@ pub(super) struct Bench {
     pub run: RunId,
     pub known: Vec<(ResourceId, Resource)>,
     pub waited_for: Mutex<Vec<String>>,
+    /// What gates said in the end.
+    pub gates: Mutex<Vec<GateResult>>,
     pub changes: BTreeMap<ResourceId, Moment>,
     pub owner: Owner,
 }
@@ -42,6 +44,7 @@ impl Bench {
             run: RunId("20261120T195602Z-3fa9c1".to_owned()),
             known: Vec::new(),
             waited_for: Mutex::default(),
+            gates: Mutex::default(),
             changes: BTreeMap::new(),
             owner: Owner {
                 user: owner.to_owned(),
@@ -70,6 +73,7 @@ impl Bench {
             content: &Nothing,
             cancelled: &|| false,
             waits: &|reason| self.waited_for.lock().unwrap().push(reason),
+            gates: &|results| self.gates.lock().unwrap().extend(results),
         })
     }
 

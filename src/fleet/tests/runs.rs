@@ -359,6 +359,26 @@ async fn a_failure_that_is_allowed_leaves_the_others_new() {
     assert_eq!(end.ends[&member("b")], MemberEnd::Back);
     assert_eq!(end.ends[&member("c")], MemberEnd::Committed);
     assert_eq!(end.outcome.hosts[&host("b")][0].generation, Some(1));
+    // What was healthy elsewhere is held only where it wasn't.
+    let held = |name: &str| lab.host(name).ledger.holds.len();
+    assert_eq!(["a", "b", "c"].map(held), [0, 1, 0]);
+    assert_eq!(
+        lab.host("b").ledger.holds[0].declared,
+        Digest::of(b"declared")
+    );
+}
+
+#[tokio::test]
+async fn a_failure_that_is_allowed_and_is_no_verdict_holds_nothing() {
+    let lab = three(vec![Fault::Step {
+        name: "current",
+        verdict: false,
+    }]);
+    let mut run = lab.run(two_waves());
+    run.pace.max_failures = 1;
+    let (end, _) = conducted(&lab, run).await;
+    assert_eq!(said(&end), (OutcomeKind::Degraded, 17));
+    assert!(lab.host("b").ledger.holds.is_empty());
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ impl Act for GatesKind {
             told: &|news| (context.waits)(waited_for(&mut open.borrow_mut(), news, &gates)),
         };
         let results = settle(&settling, &gates);
+        (context.gates)(results.clone());
         let failed = results
             .iter()
             .any(|result| result.verdict == Verdict::Failed);

@@ -585,6 +585,26 @@ fn the_step_says_what_it_waits_for() {
 }
 
 #[test]
+fn a_step_tells_what_each_of_its_gates_said() {
+    let host = host();
+    host.on_command(|_, _| said(Some(1), "no\n"));
+    let mut gates = gates([process(), command()]);
+    (gates.within, gates.stable) = (0, 0);
+    let bench = Bench::new();
+    let taken = bench.apply(&host, &Attending(GatesKind), &check(&gates));
+    assert!(taken.unwrap_err().is_verdict());
+    let told = bench.gates.lock().unwrap();
+    let told: Vec<_> = told.iter().map(|it| (&*it.gate, it.verdict)).collect();
+    assert_eq!(
+        told,
+        [
+            ("process bot", Verdict::Passed),
+            ("command smoke", Verdict::Failed)
+        ]
+    );
+}
+
+#[test]
 fn a_step_whose_gates_fail_tells_why_with_the_end_of_the_log() {
     let host = host();
     host.log(&unit(), &["starting", "no token: set TOKEN"]);

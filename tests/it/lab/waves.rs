@@ -133,7 +133,17 @@ fn a_wave_begins_when_the_one_before_has_baked_and_as_many_hosts_may_fail_as_is_
     assert!(status.contains("rosey-bot is mixed: 1.0.0-"), "{status}");
     rosey.drift().exits(0);
 
-    // The next apply brings along who failed.
+    // Who failed isn't tried again with the same, and nobody else is disturbed.
+    let held = rosey.run(&["apply", "lab", "--yes"]).exits(5);
+    assert!(held.stderr.contains("rosey: h2/"), "{}", held.stderr);
+    assert_eq!(held.stderr.matches(" is held since ").count(), 1);
+    rosey
+        .run(&["apply", "lab", "--yes", "--except", "h2"])
+        .exits(0);
+    let status = rosey.run(&["status", "lab", "--json"]).exits(0).json();
+    assert_eq!(hosts(&status), stands);
+
+    // The next apply of something else brings along who failed.
     repair(&fleet);
     let events = apply(&fleet, 0);
     let outcome = events.last().expect("there is an outcome");

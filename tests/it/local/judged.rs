@@ -33,6 +33,67 @@ fn a_gate_that_failed_before_the_run_judges_no_way_back() {
     assert_eq!(here.serving().as_deref(), Some("1.0.0"));
 }
 
+/// The gates of a run as the history has them: when, host, name and verdict, in their order.
+fn gates_in_history(here: &Here<'_>, run: &serde_json::Value) -> Vec<String> {
+    let run = run.as_str().expect("the outcome names its run");
+    let shown = here.rosey.run(&["show", run, "--json"]).exits(0).json();
+    let gates = shown["gates"].as_array().unwrap().iter();
+    let line = |gate: &serde_json::Value| {
+        let when = match (gate["baseline"].as_bool(), gate["back"].as_bool()) {
+            (Some(true), _) => "before",
+            (_, Some(true)) => "back",
+            _ => "new",
+        };
+        let word = |name: &str| gate[name].as_str().unwrap().to_owned();
+        let name = word("gate");
+        let name = name.split(' ').next().unwrap();
+        format!("{when} {} {name} {}", word("host"), word("verdict"))
+    };
+    gates.map(line).collect()
+}
+
+#[test]
+fn every_gate_that_was_read_is_in_the_history_one_by_one() {
+    let project = Project::with_bot();
+    let (here, _) = with_a_gate(&project);
+    project.write("bot/VERSION", "2.0.0");
+    let lines = here.apply_json(&[], 0);
+    let run = &lines.last().unwrap()["run"];
+    let all =
+        |when: &str| ["process", "command", "http"].map(|it| format!("{when} here {it} passed"));
+    let passed = [all("before"), all("new")].concat();
+    assert_eq!(gates_in_history(&here, run), passed);
+    let streamed = lines.iter().filter(|line| line["type"] == "gate-read");
+    assert_eq!(streamed.count(), passed.len());
+    // One fails, and what stood before is well again.
+    project.write("bot/VERSION", "3.0.0");
+    here.declare("status 200", "status 201");
+    let lines = here.apply_json(&[], 7);
+    let run = &lines.last().unwrap()["run"];
+    let mut read = all("before").to_vec();
+    read.extend(
+        [
+            "new here process passed",
+            "new here command inconclusive",
+            "new here http failed",
+        ]
+        .map(String::from),
+    );
+    read.extend(all("back"));
+    assert_eq!(gates_in_history(&here, run), read);
+    let shown = here.rosey.run(&["show", run.as_str().unwrap()]).exits(0);
+    let failed = shown
+        .stdout
+        .lines()
+        .find(|line| line.contains("failed") && line.contains("http://"));
+    let failed = failed.unwrap_or_else(|| panic!("{}", shown.stdout));
+    assert!(failed.contains("expected 201"), "{failed}");
+    // A person is told once what failed.
+    here.rosey.run(&["release-hold", "test"]).exits(0);
+    let said = here.apply().exits(7).stderr;
+    assert_eq!(said.matches("expected 201").count(), 2, "{said}");
+}
+
 #[test]
 fn a_gate_that_passed_before_and_fails_after_needs_a_person() {
     let project = Project::with_bot();

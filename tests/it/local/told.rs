@@ -1,6 +1,6 @@
 //! What status and plan tell of what stands in the way, what is elsewhere, and what can't be read.
 
-use super::here::Here;
+use super::here::{Here, lines_with_one_outcome};
 use crate::support::Project;
 
 #[test]
@@ -49,6 +49,30 @@ fn what_can_be_read_is_shown_beside_what_can_not() {
         .run(&["status", "test", "--only", "gone"])
         .exits(4);
     assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn a_refusal_tells_what_stands_on_the_hosts_that_could_be_read() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    project.write("bot/VERSION", "2.0.0");
+    here.apply().exits(0);
+    let gone =
+        "host \"here\" local=#true\nhost \"gone\" address=\"127.0.0.1\" user=\"nobody\" port=1";
+    here.declare("host \"here\" local=#true", gone);
+    here.declare("../srv", here.root().to_str().unwrap());
+    for command in ["apply", "rollback", "remove"] {
+        let ran = here.rosey.run(&[command, "test", "--yes", "--json"]);
+        let lines = lines_with_one_outcome(&ran, 4);
+        let outcome = lines.last().unwrap();
+        assert_eq!(outcome["outcome"], "refused");
+        let hosts = outcome["hosts"].as_object().unwrap();
+        assert_eq!(hosts.len(), 1, "{command}: {outcome:#}");
+        let known = &hosts["here"];
+        assert_eq!(known["version"], "2.0.0", "{command}: {outcome:#}");
+        assert_eq!(known["generation"], 2, "{command}: {outcome:#}");
+        assert!(ran.stderr.contains("gone: "), "{}", ran.stderr);
+    }
 }
 
 #[test]

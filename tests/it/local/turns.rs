@@ -46,6 +46,13 @@ fn a_second_apply_is_told_who_is_there_or_waits() {
     assert!(second.stderr.contains("run"), "{}", second.stderr);
     let lines = here.apply_json(&[], 5);
     assert_eq!(lines.last().unwrap()["outcome"], "refused");
+    // What stands is known all the same.
+    for command in ["apply", "rollback", "remove"] {
+        let ran = here.rosey.run(&[command, "test", "--yes", "--json"]);
+        let lines = lines_with_one_outcome(&ran, 5);
+        let known = &lines.last().unwrap()["hosts"]["here"];
+        assert_eq!(known["version"], "1.0.0", "{command}: {lines:#?}");
+    }
     let status = here.rosey.run(&["status", "test"]).exits(0).stdout;
     assert!(status.contains("apply"), "{status}");
     let mut third = here

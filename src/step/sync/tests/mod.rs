@@ -77,6 +77,7 @@ impl Bench {
             content: &store,
             cancelled: &|| false,
             waits: &|_| {},
+            gates: &|_| {},
         })
     }
 
