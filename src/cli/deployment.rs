@@ -17,7 +17,7 @@ use crate::fleet::prospect::{Look, Prospect, ProspectError, Sought, Survey, Want
 use crate::fleet::reach::{ReachError, Reached, Reaching, connections, reach};
 use crate::fleet::run::Fleet;
 use crate::helper::protocol::{AppAddress, RefusalKind, SecretBytes};
-use crate::model::{AppName, HostFacts, HostName, Wave};
+use crate::model::{AppName, HostFacts, HostName, State, Wave};
 use crate::remote::{self, HelperSources, Helpers, PassphrasePrompt};
 use crate::step::registry::registry;
 
@@ -43,6 +43,8 @@ pub(super) struct Deployment {
     pub facts: BTreeMap<HostName, HostFacts>,
     /// The wave of each host.
     pub waves: BTreeMap<HostName, Wave>,
+    /// What hosts that weren't chosen have of what is done once for all.
+    pub elsewhere: State,
 }
 
 /// What is declared of every member, with what the hosts know of them.
@@ -253,6 +255,7 @@ impl Deployment {
             fleet,
             facts,
             waves,
+            elsewhere: State::default(),
         }
     }
 
@@ -383,6 +386,7 @@ impl Deployment {
             waves: &self.waves,
             kinds: registry(),
             findings,
+            elsewhere: &self.elsewhere,
         };
         Prospect::of(&look, wanted).await
     }
@@ -486,6 +490,7 @@ impl Deployment {
             fleet: lab.fleet.clone(),
             facts: BTreeMap::new(),
             waves: BTreeMap::new(),
+            elsewhere: State::default(),
         };
         (directory, deployment)
     }

@@ -25,6 +25,7 @@ mod init;
 mod marking;
 mod man;
 mod notes;
+mod once;
 mod plan;
 mod project;
 mod release_hold;

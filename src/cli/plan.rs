@@ -15,6 +15,7 @@ use super::arguments::{self, Choice};
 use super::deployment::{Declaration, Deployment, unreachable_hosts};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::once::Elsewhere;
 use super::project::Project;
 use super::renewal::renewed;
 use super::restarts::restarts;
@@ -98,7 +99,7 @@ pub(super) async fn plan(
     choice: &Choice,
     version: Option<&str>,
 ) -> Result<Planned, CommandError> {
-    let (deployment, missing) = Deployment::reach_some(session, project, choice, None).await?;
+    let (mut deployment, missing) = Deployment::reach_some(session, project, choice, None).await?;
     if !missing.is_empty() {
         return Err(lacking(session, &deployment, version, &missing).await);
     }
@@ -106,6 +107,14 @@ pub(super) async fn plan(
     let mut prospect = deployment
         .prospect(&declaration.survey, wanted(&declaration), Sought::Declared)
         .await?;
+    let elsewhere = Elsewhere::ask(session, &deployment, &prospect.plan).await?;
+    if !elsewhere.state.resources.is_empty() {
+        deployment.elsewhere = elsewhere.state;
+        prospect = deployment
+            .prospect(&declaration.survey, wanted(&declaration), Sought::Declared)
+            .await?;
+    }
+    prospect.findings.extend(elsewhere.findings);
     let renewed = renewed(&deployment, &declaration, &prospect).await?;
     prospect.changes.extend(renewed);
     prospect

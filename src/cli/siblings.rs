@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Survey, survey};
-use crate::fleet::reach::connections;
+use crate::fleet::reach::{ReachError, connections};
 use crate::fleet::run::Fleet;
 use crate::helper::protocol::AppAddress;
-use crate::model::AppName;
+use crate::model::{AppName, HostName};
 
 use super::Session;
 use super::arguments::Choice;
@@ -38,48 +38,78 @@ impl Siblings {
             let members = chosen.members.iter();
             members.filter_map(|(member, app)| Some((member, app.interrupted.as_ref()?)))
         };
-        let apps: BTreeSet<&AppName> = cut().map(|(member, _)| &member.app).collect();
+        let apps = cut().map(|(member, _)| member.app.clone()).collect();
         let is_ready = cut().any(|(_, interrupted)| interrupted.ready);
         let mut siblings = Self {
             fleet: deployment.fleet.clone(),
             addresses: deployment.addresses.clone(),
             survey: chosen.clone(),
         };
+        let unchosen = Unchosen::reach(session, deployment, &apps).await?;
+        if is_ready && !unchosen.missing.is_empty() {
+            let error = unreachable_hosts(&unchosen.missing);
+            return Err(error.hint(
+                "a run that was cut off may have committed there, so it isn't known where the others go",
+            ));
+        }
+        let others = survey(&unchosen.fleet, &unchosen.addresses, BTreeMap::new());
+        let others = others.await.map_err(|errors| asking(&errors))?;
+        siblings.fleet.extend(unchosen.fleet);
+        siblings.survey.members.extend(others.members);
+        siblings.addresses.extend(unchosen.addresses);
+        Ok(siblings)
+    }
+}
+
+/// Hosts of some apps that weren't chosen.
+pub(super) struct Unchosen {
+    /// The connections to those that are there.
+    pub fleet: Fleet,
+    /// The apps on them.
+    pub addresses: BTreeMap<Member, AppAddress>,
+    /// Those that aren't there.
+    pub missing: Vec<(HostName, ReachError)>,
+}
+
+impl Unchosen {
+    /// Reaches them.
+    ///
+    /// # Errors
+    /// Exit code 1 when our own program can't be found.
+    pub async fn reach(
+        session: &Session,
+        deployment: &Deployment,
+        apps: &BTreeSet<AppName>,
+    ) -> Result<Self, CommandError> {
         let all = choose(&deployment.project, &Choice::default(), None)?;
         let mut addresses = all.addresses;
         addresses.retain(|member, _| {
             apps.contains(&member.app) && !deployment.addresses.contains_key(member)
         });
+        let is_asked = |host: &HostName| addresses.keys().any(|member| member.host == *host);
         // An app may have been chosen by its name, with others of it on hosts that were reached.
-        let hosts: Vec<_> = all
+        let (known, hosts): (Vec<_>, Vec<_>) = all
             .hosts
             .into_iter()
-            .filter(|host| addresses.keys().any(|member| member.host == host.name))
-            .filter(|host| !siblings.fleet.contains_key(&host.name))
-            .collect();
-        if addresses.is_empty() {
-            return Ok(siblings);
+            .filter(|host| is_asked(&host.name))
+            .partition(|host| deployment.fleet.contains_key(&host.name));
+        let known = known.into_iter().filter_map(|host| {
+            let connection = deployment.fleet.get(&host.name)?.clone();
+            Some((host.name, connection))
+        });
+        let mut unchosen = Self {
+            fleet: known.collect(),
+            addresses: BTreeMap::new(),
+            missing: Vec::new(),
+        };
+        if !hosts.is_empty() {
+            let reaching = reaching(session, &deployment.project)?;
+            let (reached, missing) = who_is_there(&reaching, &hosts).await;
+            unchosen.fleet.extend(connections(&reached));
+            unchosen.missing = missing;
         }
-        let reaching = reaching(session, &deployment.project)?;
-        let (reached, missing) = who_is_there(&reaching, &hosts).await;
-        if is_ready && !missing.is_empty() {
-            let error = unreachable_hosts(&missing);
-            return Err(error.hint(
-                "a run that was cut off may have committed there, so it isn't known where the others go",
-            ));
-        }
-        siblings.fleet.extend(connections(&reached));
-        addresses.retain(|member, _| siblings.fleet.contains_key(&member.host));
-        let asked: Fleet = siblings
-            .fleet
-            .iter()
-            .filter(|(host, _)| addresses.keys().any(|member| member.host == **host))
-            .map(|(host, connection)| (host.clone(), connection.clone()))
-            .collect();
-        let others = survey(&asked, &addresses, BTreeMap::new());
-        let others = others.await.map_err(|errors| asking(&errors))?;
-        siblings.survey.members.extend(others.members);
-        siblings.addresses.extend(addresses);
-        Ok(siblings)
+        addresses.retain(|member, _| unchosen.fleet.contains_key(&member.host));
+        unchosen.addresses = addresses;
+        Ok(unchosen)
     }
 }

@@ -171,6 +171,8 @@ pub struct Look<'a> {
     pub kinds: &'a [&'a dyn Kind],
     /// What else is looked for.
     pub findings: Sought,
+    /// What other hosts of the apps have of what is done once for all; it stays as it is.
+    pub elsewhere: &'a State,
 }
 
 /// What is looked for beside the differences.
@@ -212,7 +214,7 @@ impl Prospect {
         let mut members = BTreeMap::new();
         let mut findings = BTreeSet::new();
         let mut changes = BTreeMap::new();
-        let (mut from, mut to) = (State::default(), State::default());
+        let (mut from, mut to) = (look.elsewhere.clone(), look.elsewhere.clone());
         let mut attendants = Vec::new();
         let mut undo_attendants = Vec::new();
         for (member, wanted) in wanted {
@@ -423,6 +425,63 @@ async fn observe(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::testing::{Lab, address, member};
+    use crate::model::ResourceKind;
+    use crate::step::registry::registry;
+
+    fn migration(host: &str, stamp: &str) -> (ResourceId, Resource) {
+        let Member { host, app } = member(host);
+        let (kind, name) = (ResourceKind::TASK, "migrate".to_owned());
+        let id = ResourceId {
+            host,
+            app,
+            kind,
+            name,
+        };
+        let task = Resource::new().with("stamp", stamp);
+        (id, task.setting("run", "up").setting("once", true))
+    }
+
+    #[tokio::test]
+    async fn what_a_host_that_was_not_chosen_has_done_once_is_only_noted() {
+        let lab = Lab::new(&[("a", vec![])]);
+        let addresses = [(member("a"), address("a"))].into();
+        let survey = survey(&lab.fleet, &addresses, BTreeMap::new())
+            .await
+            .unwrap();
+        for (there, action) in [
+            (None, Action::Run),
+            (Some("another"), Action::Run),
+            (Some("this"), Action::Note),
+        ] {
+            let resources = there.map(|stamp| migration("b", stamp));
+            let elsewhere = State {
+                resources: resources.into_iter().collect(),
+            };
+            let look = Look {
+                fleet: &lab.fleet,
+                addresses: &addresses,
+                survey: &survey,
+                waves: &BTreeMap::new(),
+                kinds: registry(),
+                findings: Sought::Declared,
+                elsewhere: &elsewhere,
+            };
+            let wanted = Wanted {
+                state: State {
+                    resources: [migration("a", "this")].into(),
+                },
+                ..Wanted::default()
+            };
+            let prospect = Prospect::of(&look, [(member("a"), wanted)].into()).await;
+            let steps = prospect.unwrap().plan.steps;
+            let told: Vec<_> = steps
+                .iter()
+                .map(|it| (it.resource.host.as_str(), it.action))
+                .collect();
+            assert_eq!(told, [("a", action)], "{there:?}");
+        }
+    }
 
     #[test]
     fn what_another_declaration_would_put_right_holds_up_no_way_back() {

@@ -76,6 +76,31 @@ fn a_refusal_tells_what_stands_on_the_hosts_that_could_be_read() {
 }
 
 #[test]
+fn who_may_have_run_what_runs_once_for_all_is_asked_and_never_guessed() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let gone =
+        "host \"here\" local=#true\nhost \"gone\" address=\"127.0.0.1\" user=\"nobody\" port=1";
+    here.declare("host \"here\" local=#true", gone);
+    let root = here.root();
+    here.declare("../srv", root.to_str().unwrap());
+    let only = ["apply", "test", "--yes", "--only", "here"];
+    // Nobody else is asked where nothing runs once.
+    here.rosey.run(&only).exits(0);
+    here.add(r#"task "migrate" once=#true { run "touch $ROSEY_ROOT/../ran"; undo "true"; }"#);
+    let refused = here.rosey.run(&only).exits(10);
+    let told = "whether task migrate of bot was run there for all hosts isn't known";
+    assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    assert!(refused.stderr.contains("gone"), "{}", refused.stderr);
+    assert!(!project.path("ran").exists());
+    // Where the app is on no other host, nobody else can have run it.
+    let app = format!("root \"{}\"", root.display());
+    here.declare(&app, &format!("on \"here\"\n    {app}"));
+    here.apply().exits(0);
+    assert!(project.path("ran").exists());
+}
+
+#[test]
 fn an_app_at_its_old_root_is_told_and_can_be_taken_away() {
     let project = Project::with_bot();
     let here = Here::applied(&project);
