@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Enumerator, Object};
-use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use minijinja::value::{Enumerator, Object, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 
 use crate::model::names::VariableName;
 
@@ -26,6 +26,20 @@ pub(super) fn engine() -> Environment<'static> {
     let syntax = syntax.keep_trailing_newline(true).build();
     engine.set_syntax(syntax.expect("BUG: the engine's own delimiters are valid"));
     engine.set_fuel(Some(FUEL));
+    engine.set_formatter(|output, state, value| match value.kind() {
+        // As configuration files write them, not as Python does.
+        ValueKind::Bool => Ok(write!(output, "{}", value.is_true())?),
+        ValueKind::Seq | ValueKind::Map
+            if value.downcast_object_ref::<SecretLookup>().is_none() =>
+        {
+            let text = serde_json::to_string(value).map_err(|error| {
+                Error::new(ErrorKind::BadSerialization, "it can't be written as JSON")
+                    .with_source(error)
+            })?;
+            Ok(output.write_str(&text)?)
+        }
+        _ => minijinja::escape_formatter(output, state, value),
+    });
     engine.set_debug(true);
     // It would print every value that the template could have, secrets among them.
     engine.remove_global("debug");

@@ -87,6 +87,14 @@ fn nothing_is_escaped_and_the_last_line_feed_is_kept() {
 }
 
 #[test]
+fn what_is_no_text_is_written_as_configuration_files_write_it() {
+    assert_eq!(
+        render("{{ true }} {{ 1 == 2 }} {{ 1.5 }} {{ admins }} {{ limits }} {{ [false, 'ü'] }}"),
+        r#"true false 1.5 ["ann","<bob>"] {"burst":5} [false,"ü"]"#
+    );
+}
+
+#[test]
 fn what_is_not_known_is_an_error_unless_the_template_says_otherwise() {
     assert_eq!(render("{{ prot }}"), "error: `prot` is not known here");
     assert_eq!(
