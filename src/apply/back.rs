@@ -285,7 +285,7 @@ impl Return<'_> {
             );
             return Ok(None);
         }
-        let target = before.map(|before| reachable(kind, id, before));
+        let target = before.map(|before| reachable(kind, id, &kind.restored(id, before)));
         Ok(Some(Pair { now, target }))
     }
 

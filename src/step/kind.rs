@@ -273,6 +273,11 @@ pub trait Kind: Send + Sync {
         false
     }
 
+    /// How a resource is to be again that a run has begun to change; `before`: how it was.
+    fn restored(&self, _id: &ResourceId, before: &Resource) -> Resource {
+        before.clone()
+    }
+
     /// Takes the step. Called twice, or after being cut off anywhere, it ends the same.
     ///
     /// # Errors

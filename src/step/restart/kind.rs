@@ -76,6 +76,7 @@ impl Kind for Service {
         reasons.retain(|reason| match reason.attribute.as_str() {
             // Only what runs can be stale, and nothing is ever made stale.
             "fresh" => runs && to.is("fresh") && settings.restart != Restart::Never,
+            "active" if settings.restores => to.is("active"),
             _ => !settings.external,
         });
         reasons
@@ -134,6 +135,15 @@ impl Kind for Service {
         let renewed = matches!(step.action, Action::Restart | Action::Reload);
         let stopped = renewed && !is(found, "active");
         either("enabled") && (either("active") || stopped)
+    }
+
+    /// What is somebody else's is nobody's to start, unless the run itself has brought it down.
+    fn restored(&self, id: &ResourceId, before: &Resource) -> Resource {
+        if ServiceSettings::of(id, Some(before)).external {
+            before.clone().setting("restores", true)
+        } else {
+            before.clone()
+        }
     }
 
     fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {

@@ -23,10 +23,10 @@ pub(super) fn of(change: Change<'_>, reasons: &[Reason], disturbed: bool) -> Vec
         Restart::OnChange | Restart::Never => Action::Restart,
     };
     if settings.external {
-        return if reasons.is_empty() {
-            Vec::new()
-        } else {
-            one(renewal)
+        return match reasons {
+            [] => Vec::new(),
+            _ if !active(change.from) => one(Action::Start),
+            _ => one(renewal),
         };
     }
     if disturbed

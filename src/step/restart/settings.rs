@@ -23,6 +23,8 @@ pub(super) struct ServiceSettings {
     pub stop_timeout: Duration,
     /// Whether it is somebody else's, so that it is only restarted or reloaded.
     pub external: bool,
+    /// Whether somebody else's that is down is started again.
+    pub restores: bool,
     /// Whose right to run it takes while it is active.
     pub turn: Option<String>,
     /// Absolute paths that it uses.
@@ -39,7 +41,10 @@ impl ServiceSettings {
             let declared = resource.settings.get(name).and_then(Value::as_int);
             Duration::from_millis(u64::try_from(declared.unwrap_or(TIMEOUT)).unwrap_or(0))
         };
-        let external = resource.settings.get("external").and_then(Value::as_bool);
+        let flag = |name: &str| {
+            let said = resource.settings.get(name).and_then(Value::as_bool);
+            said == Some(true)
+        };
         let uses = resource.settings.get("uses");
         Self {
             unit: unit_of(id, resource),
@@ -50,7 +55,8 @@ impl ServiceSettings {
             },
             start_timeout: time("start_timeout"),
             stop_timeout: time("stop_timeout"),
-            external: external == Some(true),
+            external: flag("external"),
+            restores: flag("restores"),
             turn: text("turn").map(str::to_owned),
             uses: uses
                 .into_iter()

@@ -167,6 +167,16 @@ fn somebody_elses_service_is_only_renewed() {
     assert_eq!(actions(Some(&up), None, false), []);
     assert_eq!(actions(Some(&stale), Some(&up), false), [Action::Reload]);
     assert_eq!(actions(Some(&up), Some(&up), true), []);
+    // Unless a run has brought it down, and goes back.
+    let before = Service.restored(&service(), &up);
+    assert_eq!(actions(Some(&down), Some(&before), false), [Action::Start]);
+    assert_eq!(
+        actions(Some(&stale), Some(&before), false),
+        [Action::Reload]
+    );
+    let was_down = Service.restored(&service(), &down);
+    assert_eq!(actions(Some(&down), Some(&was_down), false), []);
+    assert_eq!(actions(Some(&up), Some(&was_down), false), []);
     let host = MemoryHost::new();
     assert!(found(&bench, &host, &up).is_some(), "it is never absent");
 

@@ -39,3 +39,45 @@ fn a_service_of_others_is_reloaded_when_its_file_changes_and_never_restarted() {
     assert_eq!(lab.exec(1, "ls /etc/front"), "");
     assert_eq!(lab.exec(1, state), before);
 }
+
+/// A web server that doesn't start with a site that it can't read.
+const PICKY: &str = "[Service]
+ExecStartPre=/bin/sh -c \"! grep --quiet broken /etc/picky.conf\"
+ExecStart=/bin/sleep infinity
+[Install]
+WantedBy=multi-user.target
+";
+
+#[test]
+fn a_service_of_others_that_a_run_has_brought_down_runs_again_after_it() {
+    let fleet = Fleet::up(1);
+    let lab = &fleet.lab;
+    lab.exec(
+        1,
+        &format!("cat >/etc/systemd/system/picky.service <<'END'\n{PICKY}END\ntouch /etc/picky.conf; systemctl enable --now --quiet picky; rm /etc/picky.conf"),
+    );
+    fleet
+        .project
+        .write("bot/picky.conf.j2", "bot is {{ channel }}\n");
+    fleet.declare(
+        "    service \"rosey-bot\" {",
+        "    file \"/etc/picky.conf\" from=\"picky.conf.j2\" mode=\"0644\"\n    \
+         service \"picky\" external=#true { uses \"/etc/picky.conf\"; }\n    \
+         service \"rosey-bot\" {",
+    );
+    let rosey = fleet.rosey();
+    rosey.apply().exits(0);
+    let is_active = || lab.exec(1, "systemctl is-active picky || true");
+    assert_eq!(is_active(), "active");
+    fleet.declare("channel \"lab\"", "channel \"broken\"");
+    let failed = rosey.apply().exits(7);
+    assert!(failed.stderr.contains("picky.service"), "{}", failed.stderr);
+    assert_eq!(is_active(), "active");
+    assert_eq!(lab.exec(1, "cat /etc/picky.conf"), "bot is lab");
+    rosey.drift().exits(0);
+    // What somebody else stops is theirs.
+    fleet.declare("channel \"broken\"", "channel \"lab\"");
+    lab.exec(1, "systemctl stop picky");
+    rosey.drift().exits(0);
+    assert_eq!(rosey.steps(), [""; 0]);
+}

@@ -478,11 +478,27 @@ impl Campaign<'_> {
                 }
             }
         }
-        self.is_whole(target, &settled)
+        // What a run couldn't take away goes with the next; an apply with nothing to do is none.
+        let is_littered = |(host, seen): (&usize, &Host)| {
+            let remainders = judge::remainders(*host, &seen.facts);
+            !remainders.is_empty()
+        };
+        let mut target = target.clone();
+        let littered = settled.iter().any(is_littered);
+        let settled = if littered {
+            self.say("something was left behind: one more run");
+            target = target.renewed(usize::try_from(step).unwrap());
+            self.settle(&target, false)?;
+            eyes.at_all(lab)
+        } else {
+            settled
+        };
+        self.is_whole(&target, &settled)
             .map_err(|found| format!("{found}\n--- the run that was struck\n{talk}"))?;
         // A rollback goes to the parent of what stands, which is only known after a plain step forward.
-        self.previous = (forward && chosen.act == Act::Change).then(|| chosen.old.clone());
-        self.live = Some(target.clone());
+        let plainly = forward && chosen.act == Act::Change && !littered;
+        self.previous = plainly.then(|| chosen.old.clone());
+        self.live = Some(target);
         Ok(())
     }
 

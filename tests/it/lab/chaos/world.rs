@@ -350,6 +350,14 @@ impl World {
         (next, said.join(", "))
     }
 
+    /// The same with another version of each of its apps.
+    pub fn renewed(mut self, number: usize) -> Self {
+        for app in &mut self.apps {
+            app.version = 1000 + number;
+        }
+        self
+    }
+
     /// The same with something wrong in one of its apps.
     pub fn broken(mut self, dice: &mut Dice) -> (Self, String) {
         let place = dice.below(self.apps.len());
