@@ -244,7 +244,7 @@ impl Prospect {
             ));
             findings.extend(seen.findings.iter().cloned());
             changes.extend(seen.changes.iter().cloned());
-            from.extend(seen.actual.clone());
+            from.extend(states::as_it_runs(&seen.actual, &last.state, look.kinds)?);
             to.extend(to_be.clone());
             members.insert(
                 member,

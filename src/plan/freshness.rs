@@ -93,6 +93,12 @@ fn cause(
         let mut used = from.used_by(*kind, it).into_iter();
         used.find(|used| looks_only(*kind, it) && changed(used))
     };
-    let used = direct.or_else(through).or_else(gone)?;
+    // What stood beside it and leaves: a part of its definition.
+    let heeded = || {
+        let (resource, kind) = from.resources.get(id)?;
+        let heeded = from.heeded_by(*kind, Named { id, resource });
+        heeded.into_iter().find(|used| changed(used))
+    };
+    let used = direct.or_else(through).or_else(gone).or_else(heeded)?;
     Some(StepId::of(used, ""))
 }

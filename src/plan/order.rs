@@ -2,7 +2,7 @@
 //!
 //! The rules, whatever the kinds are:
 //! 1. what makes or changes a thing comes before what uses it;
-//! 2. what stops using a thing comes before what removes it, and what only looks at it after that;
+//! 2. what stops using a thing comes before what removes it, and what only looks at it or heeds it after that;
 //! 3. what gives up a turn comes before what takes it.
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -56,12 +56,15 @@ pub(super) fn edges(steps: &[Node<'_>], from: &Relations<'_>, to: &Relations<'_>
             };
             // What only looks at things (a web server at its sites) and goes on naming what leaves has to see that it
             // is gone.
-            let missed = match &node.step.to {
+            let mut missed = match &node.step.to {
                 Some(resource) if looks_only(kind, Named { id, resource }) => {
                     from.used_by(kind, Named { id, resource })
                 }
                 _ => BTreeSet::new(),
             };
+            if node.step.to.is_some() {
+                missed.extend(from.heeded_by(kind, Named { id, resource }));
+            }
             for used in from.used_through(kind, Named { id, resource }) {
                 if still.contains(used) {
                     continue;

@@ -64,6 +64,13 @@ impl<'a> Relations<'a> {
             .collect()
     }
 
+    /// The resources that make what a resource only heeds.
+    pub fn heeded_by(&self, kind: &dyn Kind, it: Named<'_>) -> BTreeSet<&'a ResourceId> {
+        let heeded = kind.heeds(it).into_iter();
+        let makers = heeded.filter_map(|thing| self.makers.get(&(&it.id.host, thing)));
+        makers.copied().collect()
+    }
+
     /// The resources that a resource uses, directly and through others.
     pub fn used_through(&self, kind: &dyn Kind, it: Named<'_>) -> BTreeSet<&'a ResourceId> {
         let mut reached = self.used_by(kind, it);

@@ -40,6 +40,23 @@ pub fn to_be(
     Ok(to)
 }
 
+/// What is there, with what it uses: that can't be read, and is what was declared when it was last renewed, whatever is
+/// wanted by now. `last` is the last applied state.
+///
+/// # Errors
+/// When a resource has a kind that this program doesn't know.
+pub fn as_it_runs(actual: &State, last: &State, kinds: &[&dyn Kind]) -> Result<State, PlanError> {
+    let mut from = actual.clone();
+    for (id, found) in &mut from.resources {
+        let Some(last) = last.get(id) else { continue };
+        let it = Named { id, resource: last };
+        if kind_of(kinds, id)?.freshness(it).is_some() {
+            found.settings.clone_from(&last.settings);
+        }
+    }
+    Ok(from)
+}
+
 /// What a plan puts back beside what is wanted: what rosey has taken over, and what is wanted no more.
 ///
 /// `last` is the last applied state, `found` what was there before rosey came to it. A service isn't

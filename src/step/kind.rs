@@ -211,6 +211,12 @@ pub trait Kind: Send + Sync {
         wanted.clone()
     }
 
+    /// What of the things that it uses is no ground that it stands on: where such a thing leaves, it is renewed after
+    /// that, to see that it is gone, rather than before.
+    fn heeds(&self, _it: Named<'_>) -> Vec<Thing> {
+        Vec::new()
+    }
+
     /// Whether what uses it has to be renewed when it changes (a restart): not for a directory.
     fn renews(&self) -> bool {
         true

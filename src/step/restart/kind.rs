@@ -1,7 +1,7 @@
 //! What the planner and the executor ask about services.
 
 use crate::config::{Declaration, Word};
-use crate::host::HostError;
+use crate::host::{HostError, UNITS};
 use crate::model::{
     Action, Reason, Resource, ResourceId, ResourceKind, Step, StepKind, Thing, Value,
 };
@@ -46,6 +46,14 @@ impl Kind for Service {
 
     fn uses(&self, it: Named<'_>) -> Vec<Thing> {
         settings(it).uses.into_iter().map(Thing::Path).collect()
+    }
+
+    /// What stands beside a unit is a part of the definition as long as it is there.
+    fn heeds(&self, it: Named<'_>) -> Vec<Thing> {
+        let beside = format!("{UNITS}/{}.d/", it.id.name);
+        let uses = settings(it).uses.into_iter();
+        let heeded = uses.filter(|path| path.starts_with(&beside));
+        heeded.map(Thing::Path).collect()
     }
 
     fn occupies(&self, it: Named<'_>) -> Vec<Thing> {

@@ -92,7 +92,7 @@ impl Kind for Task {
         let settings = change.to.or(change.from).map(|resource| &resource.settings);
         match (action(change), settings) {
             // Only the stamp goes, and it is put back.
-            (Action::Remove, _) => Label::Reversible,
+            (Action::Remove | Action::Note, _) => Label::Reversible,
             // What is undone can be done again, and what is declared to do no harm stays done. The rest
             // can't even be undone.
             (Action::Undo, _) => {
@@ -154,6 +154,8 @@ fn is_built(id: &ResourceId) -> bool {
 fn action(change: Change<'_>) -> Action {
     match (change.from, change.to) {
         (Some(_), None) if is_built(change.id) => Action::Remove,
+        (Some(from), to) if plain::is_undone(from, to) && plain::is_noted(from) => Action::Note,
+        (None, Some(to)) if plain::is_noted(to) => Action::Note,
         (Some(from), to) if plain::is_undone(from, to) => Action::Undo,
         (Some(_), None) => Action::Remove,
         _ => Action::Run,

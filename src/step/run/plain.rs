@@ -17,6 +17,9 @@ use super::stamp::{self, Stamp, sync_parent};
 /// The setting of what was read that names the stamps before this one, newest first.
 const EARLIER: &str = "earlier";
 
+/// The setting of what was read that says that other hosts did it, each time: it is only noted here.
+const NOTED: &str = "noted";
+
 /// What is read of a task that was begun and of which nobody knows how far it came.
 const UNFINISHED: &str = "unfinished";
 
@@ -40,6 +43,9 @@ pub(super) fn observe(
     };
     let mut resource = Resource::new().with("stamp", word);
     resource.settings = stamp.settings.clone();
+    if stamp.chain().all(|stamp| stamp.noted) {
+        resource = resource.setting(NOTED, true);
+    }
     Ok(Some(resource.setting(EARLIER, earlier)))
 }
 
@@ -49,6 +55,11 @@ pub(super) fn is_undone(from: &Resource, to: Option<&Resource>) -> bool {
         Some(to) => earlier(from).any(|stamp| Some(stamp) == to.text("stamp")),
         None => from.settings.contains_key("undo"),
     }
+}
+
+/// Whether it was read of a host that has only noted it.
+pub(super) fn is_noted(resource: &Resource) -> bool {
+    resource.settings.get(NOTED).and_then(Value::as_bool) == Some(true)
 }
 
 /// Whether the way back from a stamp is declared: by a command, or by a promise that none is needed.
@@ -130,7 +141,9 @@ fn forward(
     }
     .on(found);
     // What was only read of a stamp that is brought back.
-    stamp.settings.remove(EARLIER);
+    for read in [EARLIER, NOTED] {
+        stamp.settings.remove(read);
+    }
     // Another host has done it for all: here it is only noted.
     if step.action != Action::Note {
         // Cut off from here on nobody knows how far the command came: then it is undone.

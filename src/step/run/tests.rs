@@ -329,8 +329,20 @@ fn what_another_host_did_is_noted_and_never_undone_here() {
     let id = migration();
     let noted = step(StepKind::RUN, &id, Action::Note, None, Some(&migrate("1")));
     bench.apply(&host, &Task, &noted).unwrap();
-    assert!(found(&bench, &host, &id, &migrate("1")).is_some());
-    bring(&bench, &host, (&id, &migrate("1")), None).unwrap();
+    let before = found(&bench, &host, &id, &migrate("1")).unwrap();
+    assert_eq!(
+        bring(&bench, &host, (&id, &migrate("1")), None).unwrap(),
+        Some(Action::Note)
+    );
+    // A run that took the app away goes back: the other host does it again, and here it is noted again.
+    assert_eq!(
+        bring(&bench, &host, (&id, &before), Some(&before)).unwrap(),
+        Some(Action::Note)
+    );
+    assert_eq!(
+        found(&bench, &host, &id, &migrate("1")),
+        Some(before.clone())
+    );
     assert_eq!(log(&host), "");
 }
 

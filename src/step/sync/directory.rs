@@ -4,6 +4,7 @@
 //! `declared`, the attributes that are wanted even of a directory that was there before rosey.
 //! It goes only when it is empty.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use crate::config::{Declaration, Word};
@@ -169,10 +170,11 @@ impl Kind for Directory {
 
     fn sweep(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
         let spot = Spot::of(context, &step.resource)?;
-        match context.host.remove_directory(&spot.aside) {
-            Ok(()) => Ok(spot.sync()?),
-            Err(error) if error.kind == HostErrorKind::NotFound => Ok(()),
+        match holds_something(context, &spot.aside) {
+            Ok(false) => Ok(spot.clear()?),
             // Never with what somebody has written into it.
+            Ok(true) => Ok(context.host.remove_directory(&spot.aside)?),
+            Err(error) if error.kind == HostErrorKind::NotFound => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -203,20 +205,30 @@ fn declared(state: &Resource) -> Resource {
     declared
 }
 
-/// Puts an empty directory aside: made anew, it would need space, and lack what else it had.
+/// Puts an empty directory aside: made anew, it would need space, and lack what else it had. What this run has put
+/// aside in it goes along, and comes back with it.
 fn remove(context: &StepContext<'_>, spot: &Spot<'_>) -> Result<(), StepError> {
-    let host = context.host;
-    let holds_something = |path: &Path| Ok::<_, HostError>(!host.list(path)?.is_empty());
-    if holds_something(&spot.path)? {
+    if holds_something(context, &spot.path)? {
         // Somebody's data is in it: it stays.
         return Ok(());
     }
     spot.put_away()?;
-    if holds_something(&spot.aside)? {
+    if holds_something(context, &spot.aside)? {
         // Somebody was quicker.
-        host.rename(&spot.aside, &spot.path)?;
+        context.host.rename(&spot.aside, &spot.path)?;
     }
     Ok(spot.sync()?)
+}
+
+/// Whether there is anything in a directory that this run hasn't put aside there.
+fn holds_something(context: &StepContext<'_>, path: &Path) -> Result<bool, HostError> {
+    let mark = format!(".rosey-{}-", context.run);
+    let names = context.host.list(path)?;
+    let is_aside = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with('.') && name.contains(&mark)
+    };
+    Ok(!names.iter().all(is_aside))
 }
 
 /// Whether nothing is in a directory but what is a resource itself, at any depth.

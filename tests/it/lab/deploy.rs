@@ -93,3 +93,21 @@ fn a_changed_file_takes_a_new_release_and_a_restart_and_nothing_else() {
     assert_eq!(fleet.lab.exec(2, unit), before);
     assert_eq!(rosey.steps(), [""; 0]);
 }
+
+#[test]
+fn an_environment_that_comes_and_goes_is_in_force_each_time() {
+    let fleet = Fleet::deployed(1);
+    let rosey = fleet.rosey();
+    let unit = "unit \"systemd/rosey-bot.service\"";
+    let with = "unit \"systemd/rosey-bot.service\"\n        env BOT_WORD=\"said\"";
+    let word = "tr '\\0' '\\n' </proc/$(systemctl show rosey-bot --property MainPID --value)/environ | grep BOT_WORD || true";
+    for (old, new, said) in [(unit, with, "BOT_WORD=said"), (with, unit, "")] {
+        fleet.declare(old, new);
+        rosey.apply().exits(0);
+        assert_eq!(fleet.lab.exec(1, word), said);
+        assert_eq!(rosey.steps(), [""; 0]);
+        rosey.drift().exits(0);
+    }
+    let beside = "ls -d /etc/systemd/system/rosey-bot.service.d 2>/dev/null || true";
+    assert_eq!(fleet.lab.exec(1, beside), "");
+}
