@@ -32,6 +32,8 @@ pub struct Site<'a> {
     pub manifest: &'a (dyn Fn(&str) -> Option<Manifest> + Sync),
     /// When earlier runs last changed each resource.
     pub changes: &'a BTreeMap<ResourceId, Moment>,
+    /// Takes secrets out of what a command, a log or an answer said. Everything that a step says goes through it.
+    pub mask: &'a (dyn Fn(&str) -> String + Sync),
 }
 
 impl Site<'_> {
@@ -102,8 +104,11 @@ impl Site<'_> {
                 owner: self.owner,
                 content: self.content,
                 cancelled: &|| cancel.is_asked(),
-                waits,
-                gates,
+                waits: &|words| waits((self.mask)(&words)),
+                gates: &|results| {
+                    let masked = results.into_iter().map(|it| it.masked(self.mask));
+                    gates(masked.collect());
+                },
             })
         })
     }

@@ -152,7 +152,7 @@ pub fn take(
         Done::Unchanged
     };
     end(site, journal, step, done, taken.is_err())?;
-    taken?;
+    taken.map_err(|error| error.masked(site.mask))?;
     if !is_attendant(step) {
         let read_back = read_back(site, journal, known, step);
         if let Err(error) = read_back {

@@ -57,8 +57,10 @@ fn check(session: &Session, project: &Project) -> Result<String, Vec<CommandErro
     let chosen = choose(project, &Choice::default(), None).map_err(|error| vec![error])?;
     let mut contents: BTreeMap<AppName, AppContent> = BTreeMap::new();
     let mut errors = Vec::new();
+    let masks = project.known_secrets(&session.around).masks();
     for app in &environment.apps {
-        match project.sources(&session.around, std::slice::from_ref(&app.name), None) {
+        let name = std::slice::from_ref(&app.name);
+        match project.sources(&session.around, name, None, &masks) {
             Ok(sources) => contents.extend(sources.into_iter().map(|(app, source)| {
                 let tree = Arc::new(source.tree.clone());
                 (

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::config::{ConfigErrors, Host};
+use crate::config::{ConfigErrors, Host, SecretValue, Secrets};
 use crate::fleet::ask::AskError;
 use crate::fleet::compose;
 use crate::fleet::connection::Pulse;
@@ -17,7 +17,7 @@ use crate::fleet::prospect::{Look, Prospect, ProspectError, Sought, Survey, Want
 use crate::fleet::reach::{ReachError, Reached, Reaching, connections, reach};
 use crate::fleet::run::Fleet;
 use crate::helper::protocol::{AppAddress, RefusalKind, SecretBytes};
-use crate::model::{AppName, HostFacts, HostName, State, Wave};
+use crate::model::{AppName, HostFacts, HostName, Masks, State, Wave};
 use crate::remote::{self, HelperSources, Helpers, PassphrasePrompt};
 use crate::step::registry::registry;
 
@@ -139,6 +139,22 @@ pub(super) fn choose(
     Ok(Chosen { hosts, addresses })
 }
 
+/// The secrets that are in what is made for a host.
+fn values_in(secrets: &Secrets, made: &BTreeMap<String, SecretBytes>) -> Vec<SecretBytes> {
+    // In an environment file some characters have a backslash before them.
+    let plain = |text: &str| Zeroizing::new(text.replace('\\', ""));
+    let made = made.values();
+    let made: Vec<_> = made
+        .map(|it| plain(&String::from_utf8_lossy(&it.0)))
+        .collect();
+    let is_in = |value: &&str| {
+        let masks: Masks = [plain(value)].iter().map(|it| it.as_str()).collect();
+        made.iter().any(|made| masks.are_in(made))
+    };
+    let values = secrets.values().map(SecretValue::expose).filter(is_in);
+    values.map(SecretBytes::from).collect()
+}
+
 fn tagged(host: &Host, word: &str) -> bool {
     host.tags.iter().any(|tag| tag.as_str() == word)
 }
@@ -190,6 +206,7 @@ pub(super) fn reaching(
         program,
         around: ssh,
         patience: PATIENCE,
+        withheld: project.secret_variables(),
         pulse: Pulse::for_guard(project.environment.rollout.guard),
     }))
 }
@@ -302,8 +319,9 @@ impl Deployment {
         let version = version.map(ToOwned::to_owned);
         // Builds and large trees take their time: on a thread of their own, so that a signal is heard meanwhile.
         let read = tokio::task::spawn_blocking(move || {
-            let sources = project.sources(&around, &apps, version.as_deref())?;
-            Ok::<_, CommandError>((sources, project.secrets(&around)?))
+            let secrets = project.secrets(&around)?;
+            let sources = project.sources(&around, &apps, version.as_deref(), &secrets.masks())?;
+            Ok::<_, CommandError>((sources, secrets))
         });
         let (sources, secrets) = match read.await {
             Ok(read) => read?,
@@ -336,7 +354,13 @@ impl Deployment {
         let seal = declaring
             .secret_bytes(&self.addresses)
             .map_err(wrong_declaration)?;
+        // A host hears only of values that are in what is made for it.
+        let values = seal
+            .iter()
+            .map(|(host, made)| (host.clone(), values_in(&secrets, made)));
+        let values: BTreeMap<_, _> = values.collect();
         let survey = self.survey(seal).await?;
+        self.conceal(values, &survey).await?;
         let declared = declaring
             .of(&survey, &self.facts)
             .map_err(|errors| wrong_declaration(errors).knowing(hosts_of(&survey, None)))?;
@@ -351,6 +375,28 @@ impl Deployment {
             content,
             commit,
         })
+    }
+
+    /// Tells hosts what nothing that they say may hold.
+    async fn conceal(
+        &self,
+        values: BTreeMap<HostName, Vec<SecretBytes>>,
+        survey: &Survey,
+    ) -> Result<(), CommandError> {
+        let mut errors = Vec::new();
+        for (host, values) in values {
+            let Some(connection) = self.fleet.get(&host) else {
+                continue;
+            };
+            let sealed = survey.sealed.get(&host).into_iter().flatten();
+            let files = sealed.map(|(_, digest)| *digest).collect();
+            errors.extend(connection.conceal(values, files).await.err());
+        }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(asking(&errors).knowing(hosts_of(survey, None)))
+        }
     }
 
     /// The prospect of going to what is wanted.

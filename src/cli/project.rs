@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::discover::find_project;
-use crate::config::{App, Environment, Secrets, SourceOrigin, SystemSecrets, VersionSource, load};
+use crate::config::{
+    App, Environment, SecretSource, Secrets, SourceOrigin, SystemSecrets, VersionSource, load,
+};
 use crate::content::build::{Build, build};
 use crate::content::{SourceTree, check_out, read_git, read_source};
-use crate::model::AppName;
 use crate::model::names::{TreePath, Version};
+use crate::model::{AppName, Masks};
 use crate::step::desired::entry_path;
 use crate::step::words::words;
 
@@ -95,7 +97,27 @@ impl Project {
             .map_err(|errors| CommandError::at_places(Exit::DECLARATION, errors))
     }
 
-    /// Builds and reads the sources of some apps. `version` is the one that must come out.
+    /// The values of the secrets that can be had without running a command; the others are left out.
+    pub fn known_secrets(&self, around: &Surroundings) -> Secrets {
+        let port = SystemSecrets {
+            home: around.home.clone(),
+        };
+        self.environment.find_secrets(&port)
+    }
+
+    /// The environment variables that hold a secret: no command gets them, nor a helper on this machine. Only a
+    /// `secret command=` does, for what it prints is kept as a secret, and it may need one to log in.
+    pub fn secret_variables(&self) -> Vec<String> {
+        let secrets = self.environment.secrets.iter();
+        let variables = secrets.filter_map(|secret| match &secret.source {
+            SecretSource::Variable(variable) => Some(variable.clone()),
+            SecretSource::File(_) | SecretSource::Command { .. } => None,
+        });
+        variables.collect()
+    }
+
+    /// Builds and reads the sources of some apps. `version` is the one that must come out, and `masks` is
+    /// what no error may hold.
     ///
     /// # Errors
     /// Exit code 3 when a source can't be deployed, 9 when the version is another.
@@ -104,6 +126,7 @@ impl Project {
         around: &Surroundings,
         apps: &[AppName],
         version: Option<&str>,
+        masks: &Masks,
     ) -> Result<BTreeMap<AppName, Arc<AppSource>>, CommandError> {
         let mut sources = BTreeMap::new();
         for app in self
@@ -112,7 +135,7 @@ impl Project {
             .iter()
             .filter(|app| apps.contains(&app.name))
         {
-            let source = self.source(around, app, version)?;
+            let source = self.source(around, app, version, masks)?;
             sources.insert(app.name.clone(), Arc::new(source));
         }
         Ok(sources)
@@ -123,12 +146,13 @@ impl Project {
         around: &Surroundings,
         app: &App,
         asked: Option<&str>,
+        masks: &Masks,
     ) -> Result<AppSource, CommandError> {
         let (tree, commit) = match &app.source {
             None => (SourceTree::default(), None),
             Some(source) => match &source.origin {
                 SourceOrigin::Directory(directory) => {
-                    self.build(around, app, directory, asked)?;
+                    self.build((around, app), directory, asked, masks)?;
                     let mut exclude = source.exclude.clone();
                     exclude.extend(inside(directory, &self.state(around)));
                     let tree = read_source(directory, &exclude).map_err(declaration)?;
@@ -143,7 +167,7 @@ impl Project {
                         let name = format!("{}.{}", self.environment.name, app.name);
                         let directory =
                             check_out(repository, reference, &cache, &name).map_err(declaration)?;
-                        self.build(around, app, &directory, asked)?;
+                        self.build((around, app), &directory, asked, masks)?;
                         read_source(&directory, &source.exclude)
                     } else {
                         read_git(repository, reference, &source.exclude)
@@ -163,10 +187,10 @@ impl Project {
 
     fn build(
         &self,
-        around: &Surroundings,
-        app: &App,
+        (around, app): (&Surroundings, &App),
         directory: &Path,
         asked: Option<&str>,
+        masks: &Masks,
     ) -> Result<(), CommandError> {
         let Some(declared) = &app.build else {
             return Ok(());
@@ -188,6 +212,8 @@ impl Project {
             inputs: &inputs,
             outputs: &outputs,
             env: &env,
+            without: &self.secret_variables(),
+            masks,
         };
         let cache = self.state(around).join("cache");
         build(directory, &wanted, &cache).map_err(|error| {

@@ -98,6 +98,12 @@ impl Environment {
         secret::resolve(&self.sources, &self.secrets, port)
     }
 
+    /// The values of those secrets that are there and need no command.
+    #[must_use]
+    pub fn find_secrets(&self, port: &dyn secret::SecretPort) -> Secrets {
+        secret::find(&self.secrets, port)
+    }
+
     /// Puts problems that were found later on their places in the declaration.
     #[must_use]
     pub fn errors(&self, problems: Vec<Problem>) -> ConfigErrors {

@@ -15,6 +15,8 @@ pub(crate) struct Grammar {
     recursive: bool,
     /// Whether these are variables: any word may be here, and a value replaces a map and a map a value.
     pub variables: bool,
+    /// Properties of a word of which one says instead of another where something is.
+    alternatives: Vec<(&'static str, &'static [&'static str])>,
 }
 
 /// What a node is known by among its siblings: its word, and its first argument as written.
@@ -71,6 +73,7 @@ impl Grammar {
                 ("rollout", plain(&["wave"])),
                 ("notify", plain(&["webhook"])),
             ],
+            alternatives: vec![("secret", &["env", "file", "command"])],
             ..Self::default()
         }
     }
@@ -87,6 +90,14 @@ impl Grammar {
             word: word.to_owned(),
             first: first.map(Scalar::describe),
         }
+    }
+
+    /// Whether a property of a word takes the place of another one.
+    pub fn is_instead(&self, word: &str, property: &str, of: &str) -> bool {
+        let mut alternatives = self.alternatives.iter();
+        alternatives.any(|(known, names)| {
+            *known == word && names.contains(&property) && names.contains(&of)
+        })
     }
 
     /// The grammar of the children of a node of this word.

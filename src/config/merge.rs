@@ -81,6 +81,11 @@ fn merge_node(base: Node, over: Node, grammar: &Grammar, problems: &mut Vec<Prob
         return over;
     }
     let mut properties = base.properties;
+    // Another source of a secret is no second one.
+    properties.retain(|old| {
+        let mut new = over.properties.iter();
+        !new.any(|new| new.name != old.name && grammar.is_instead(&over.word, &new.name, &old.name))
+    });
     for property in over.properties {
         match properties
             .iter_mut()

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::model::Masks;
 use crate::model::names::VariableName;
 
 use super::node::Node;
@@ -84,6 +85,17 @@ impl Secrets {
         self.0.keys()
     }
 
+    /// What no word may hold.
+    #[must_use]
+    pub fn masks(&self) -> Masks {
+        self.0.values().map(SecretValue::expose).collect()
+    }
+
+    /// All values.
+    pub fn values(&self) -> impl Iterator<Item = &SecretValue> {
+        self.0.values()
+    }
+
     /// Stands in for the values where only the names matter.
     #[must_use]
     pub fn placeholders<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> Self {
@@ -140,6 +152,15 @@ pub fn resolve(
     } else {
         Err(ConfigErrors::new(sources, problems))
     }
+}
+
+/// Fetches the values that are there; no command is run for one.
+pub fn find(declared: &[Secret], port: &dyn SecretPort) -> Secrets {
+    let quiet = declared
+        .iter()
+        .filter(|secret| !matches!(secret.source, SecretSource::Command { .. }));
+    let found = quiet.filter_map(|secret| Some((secret.name.clone(), fetch(secret, port).ok()?)));
+    found.collect()
 }
 
 fn fetch(secret: &Secret, port: &dyn SecretPort) -> Result<SecretValue, Problem> {

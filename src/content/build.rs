@@ -4,7 +4,9 @@
 //! made is no longer as it made it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,7 +16,7 @@ use thiserror::Error;
 use super::manifest::{EntryPath, Manifest};
 use super::source::SourceError;
 use super::walk::read_source;
-use crate::model::Digest;
+use crate::model::{Digest, Masks};
 
 /// A build as declared.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +29,10 @@ pub struct Build<'a> {
     pub outputs: &'a [EntryPath],
     /// Variables for the command, beside the controller's own environment.
     pub env: &'a BTreeMap<String, String>,
+    /// Variables of the controller's that it must not see: those that hold a secret.
+    pub without: &'a [String],
+    /// What its output may not hold when it is shown.
+    pub masks: &'a Masks,
 }
 
 /// Why there is no build.
@@ -116,7 +122,10 @@ pub fn build(directory: &Path, build: &Build<'_>, cache: &Path) -> Result<bool, 
     };
     // A cache that can't be written only means that the next build runs again.
     let bytes = serde_json::to_vec(&stamp).unwrap_or_default();
-    std::fs::create_dir_all(cache)
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(cache)
         .and_then(|()| std::fs::write(&stamp_file, bytes))
         .ok();
     Ok(true)
@@ -164,7 +173,11 @@ fn made(tree: &Manifest, build: &Build<'_>) -> Option<String> {
 }
 
 fn run(directory: &Path, build: &Build<'_>) -> Result<(), BuildError> {
-    let output = Command::new("sh")
+    let mut command = Command::new("sh");
+    for name in build.without {
+        command.env_remove(name);
+    }
+    let output = command
         .args(["-c", build.run])
         .current_dir(directory)
         .envs(build.env)
@@ -184,14 +197,14 @@ fn run(directory: &Path, build: &Build<'_>) -> Result<(), BuildError> {
     };
     let mut words = output.stdout;
     words.extend(output.stderr);
-    let tail = words.len().saturating_sub(TAIL);
+    // Before it is cut: half a value is one, too.
+    let words = build.masks.mask(&String::from_utf8_lossy(&words));
+    let tail = words.ceil_char_boundary(words.len().saturating_sub(TAIL));
     Err(BuildError::Failed {
         run: build.run.to_owned(),
         directory: directory.to_owned(),
         how,
-        output: String::from_utf8_lossy(&words[tail..])
-            .trim_end()
-            .to_owned(),
+        output: words[tail..].trim_end().to_owned(),
     })
 }
 
@@ -214,6 +227,8 @@ mod tests {
             inputs: &[path("in")],
             outputs: &[path("out")],
             env: &env,
+            without: &[],
+            masks: &Masks::default(),
         };
         let again = || build(source.path(), &declared, cache.path()).unwrap();
         assert!(again());
@@ -237,6 +252,8 @@ mod tests {
             inputs: &[],
             outputs: &[],
             env: &env,
+            without: &[],
+            masks: &Masks::default(),
         };
         let error = build(source.path(), &declared, source.path())
             .unwrap_err()
@@ -254,6 +271,8 @@ mod tests {
             inputs: &[],
             outputs: &[path("dist")],
             env: &env,
+            without: &[],
+            masks: &Masks::default(),
         };
         let error = build(source.path(), &declared, source.path())
             .unwrap_err()

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::Permissions;
+use std::fs::{DirBuilder, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -91,7 +91,11 @@ fn write(tree: &SourceTree, cache: &Path, name: &str) -> Result<PathBuf, (PathBu
     if directory.is_dir() {
         return Ok(directory);
     }
-    std::fs::create_dir_all(cache).map_err(at(cache))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(cache)
+        .map_err(at(cache))?;
     for entry in std::fs::read_dir(cache).map_err(at(cache))?.flatten() {
         if entry.file_name().to_string_lossy().starts_with(&prefix) {
             std::fs::remove_dir_all(entry.path()).map_err(at(&entry.path()))?;

@@ -189,6 +189,19 @@ impl Connection {
         }
     }
 
+    /// Tells values of secrets, which nothing that the helper says may hold from then on.
+    ///
+    /// # Errors
+    /// When it refuses or is out of reach.
+    pub async fn conceal(
+        &self,
+        values: Vec<SecretBytes>,
+        files: BTreeSet<Digest>,
+    ) -> Result<(), AskError> {
+        let request = Request::Conceal { values, files };
+        self.done(request, "secrets to conceal").await
+    }
+
     /// What the host knows of some apps. Takes no lock and changes nothing.
     ///
     /// # Errors

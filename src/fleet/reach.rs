@@ -71,6 +71,8 @@ pub struct Reaching {
     pub around: Surroundings,
     /// How long a connection may take.
     pub patience: Duration,
+    /// Environment variables of ours that a helper on this machine must not have: those that hold a secret.
+    pub withheld: Vec<String>,
     /// How often signs of life are sent.
     pub pulse: Pulse,
 }
@@ -186,7 +188,11 @@ pub fn target(host: &Host, declared: &SshTarget, home: &Path, patience: Duration
 /// sends to us (an interrupt) doesn't reach it.
 async fn local(reaching: &Reaching, host: &Host) -> Result<(Transport, String), ReachError> {
     let digest = reaching.helpers.own().await?.digest.to_string();
-    let mut child = Command::new(&reaching.program)
+    let mut command = Command::new(&reaching.program);
+    for name in &reaching.withheld {
+        command.env_remove(name);
+    }
+    let mut child = command
         .arg("helper")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

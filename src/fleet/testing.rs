@@ -386,6 +386,7 @@ impl FakeHost {
         let done = |reply| Deed::Answer(Vec::new(), reply);
         match request {
             Request::Told { .. } => unreachable!("BUG: helpers tell each other"),
+            Request::Conceal { .. } => done(Reply::Done),
             Request::Hello { .. } => done(Reply::Welcome { facts: facts() }),
             Request::Survey { apps, .. } => done(Reply::Surveyed {
                 apps: apps.iter().map(|_| self.surveyed()).collect(),

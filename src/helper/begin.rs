@@ -63,6 +63,7 @@ impl<'h> Session<'h> {
             .map(|current| current.gates.clone())
             .unwrap_or_default();
         self.cancels.renew(&begin.app.app);
+        self.remember_environment(&app);
         let baseline = self.read_gates(&app, &gates, false);
         for result in &baseline {
             self.tell_gate(id, &app, result, When::Before);

@@ -62,24 +62,25 @@ impl Session<'_> {
 
     pub(super) fn read_gates(&self, app: &App, gates: &Gates, settle: bool) -> Vec<GateResult> {
         let cancel = self.cancels.of(&app.address.app);
-        self.read_gates_until(gates, settle, &cancel)
+        self.read_gates_until(app, (gates, settle), &cancel)
     }
 
     pub(super) fn read_gates_until(
         &self,
-        gates: &Gates,
-        settle: bool,
+        app: &App,
+        (gates, settle): (&Gates, bool),
         cancel: &Cancel,
     ) -> Vec<GateResult> {
         if gates.gates.is_empty() {
             return Vec::new();
         }
-        (self.options.gates)(&GateRequest {
+        let results = (self.options.gates)(&GateRequest {
             host: self.host,
             gates,
             settle,
             cancel,
-        })
+        });
+        self.masked(app, results)
     }
 
     pub(super) fn tell_gate(&self, id: u64, app: &App, result: &GateResult, when: When) {

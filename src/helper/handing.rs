@@ -53,6 +53,10 @@ impl Session<'_> {
         first.extend(told.map(|one| Request::Told {
             manifests: [one].into(),
         }));
+        first.push(Request::Conceal {
+            values: self.hidden.told.lines().map(Into::into).collect(),
+            files: self.hidden.files.clone(),
+        });
         for request in first {
             if let Reply::Refused(refusal) = ask(&unit, request).map_err(stopped)? {
                 return Err(refusal);

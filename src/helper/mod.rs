@@ -17,6 +17,7 @@ mod forget;
 pub mod frame;
 mod gates;
 mod handing;
+mod hidden;
 pub mod ledger;
 mod link;
 pub mod lock;

@@ -109,6 +109,13 @@ pub enum Request {
         /// The manifests of trees, by their digests.
         manifests: BTreeMap<String, Manifest>,
     },
+    /// Values of secrets, which no word of this session may hold: in memory only.
+    Conceal {
+        /// The values.
+        values: Vec<SecretBytes>,
+        /// What the controller has made with them, by sealed digests: nothing else has to be hidden there.
+        files: BTreeSet<Digest>,
+    },
     /// What is known here of some apps; takes no lock and changes nothing.
     Survey {
         /// The apps.
@@ -284,6 +291,12 @@ pub enum Request {
 #[serde(transparent)]
 pub struct SecretBytes(pub Vec<u8>);
 
+impl From<&str> for SecretBytes {
+    fn from(value: &str) -> Self {
+        Self(value.as_bytes().to_vec())
+    }
+}
+
 impl std::fmt::Debug for SecretBytes {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("SecretBytes(…)")
@@ -358,7 +371,7 @@ pub enum Reply {
     Observed(Vec<ObservedApp>),
     /// To `Gates`.
     Gates(Vec<GateResult>),
-    /// To `Lock`, when all are taken; and to `Told`, `Unlock`, `Mark`, `Pack`, `Ready`, `Stand`.
+    /// To `Lock`, when all are taken; and to `Told`, `Conceal`, `Unlock`, `Mark`, `Pack`, `Ready`, `Stand`.
     Done,
     /// To `Lock`, when another run holds one of them; none is held then.
     Busy(Holder),

@@ -393,7 +393,7 @@ impl Session<'_> {
                 tell: &|event| out.event(id, event),
                 judge: &|gates| {
                     // Nobody who asks to go back may end the reading that proves it.
-                    let results = self.read_gates_until(gates, true, &Cancel::new());
+                    let results = self.read_gates_until(app, (gates, true), &Cancel::new());
                     for result in &results {
                         self.tell_gate(id, app, result, When::Back);
                     }

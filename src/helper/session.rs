@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::app::App;
 use super::gates::GateReader;
+use super::hidden::Hidden;
 use super::link::{Cancels, Heard, Inbox, Listening, listen};
 use super::lock::AppLock;
 use super::out::Out;
@@ -101,6 +102,8 @@ pub(super) struct Session<'h> {
     pub manifests: BTreeMap<String, Manifest>,
     /// Whether an app was asked for whose services are children of the helper's that outlive it.
     pub manages_processes: Cell<bool>,
+    /// What no word may hold.
+    pub hidden: Hidden,
     greeted: bool,
 }
 
@@ -192,6 +195,7 @@ impl<'h> Session<'h> {
             runs: BTreeMap::new(),
             manifests: BTreeMap::new(),
             manages_processes: Cell::new(false),
+            hidden: Hidden::default(),
             greeted: false,
         }
     }
@@ -219,6 +223,7 @@ impl<'h> Session<'h> {
     pub(super) fn with_one(&self, held: Held, open: OpenRun<'h>) -> Self {
         let mut one = Self::unheard((self.host, self.options), self.registry.clone());
         one.manifests.clone_from(&self.manifests);
+        one.hidden = self.hidden.clone();
         let name = held.app.address.app.clone();
         one.runs.insert(name.clone(), open);
         one.held.insert(name, held);
@@ -232,6 +237,7 @@ impl<'h> Session<'h> {
         match request {
             Request::Hello { program } => self.hello(&program),
             Request::Told { manifests } => self.know(&manifests).map(|()| Reply::Done),
+            Request::Conceal { values, files } => self.conceal(&values, files),
             Request::Survey { apps, seal } => self.survey(&apps, &seal),
             Request::Observe { apps } => self.observe(apps),
             Request::Gates { app, gates, settle } => self.gates(id, &app, gates, settle),
@@ -355,6 +361,7 @@ impl<'h> Session<'h> {
         {
             let here = false;
             self.runs.insert(name.clone(), OpenRun { journal, here });
+            self.remember_environment(app);
         }
         let open = self.runs.get(name).filter(|open| {
             let told =
@@ -379,10 +386,11 @@ impl<'h> Session<'h> {
         run: &RunId,
         act: impl FnOnce(&Site<'_>) -> T,
     ) -> Result<T, Refusal> {
-        let changes = self
-            .ledger(app)?
-            .map(|ledger| ledger.changes)
-            .unwrap_or_default();
+        let ledger = self.ledger(app)?;
+        let none = BTreeMap::new();
+        let changes = ledger.as_ref().map_or(&none, |ledger| &ledger.changes);
+        let whereabouts = self.whereabouts(app, ledger.as_ref());
+        let mask = |words: &str| whereabouts.masks().mask(words);
         let content = Store::new(self.host, &app.places, self.registry.seal());
         let (host, told) = (self.host.as_read(), &self.manifests);
         let manifest = |tree: &str| manifest(host, &app.places, told, tree);
@@ -396,7 +404,8 @@ impl<'h> Session<'h> {
             seal: self.registry.seal(),
             content: &content,
             manifest: &manifest,
-            changes: &changes,
+            changes,
+            mask: &mask,
         }))
     }
 }

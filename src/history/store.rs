@@ -1,5 +1,7 @@
 //! The file, and its tables brought up to date.
 
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,11 +31,12 @@ impl History {
     /// warning and goes on.
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
         if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(|cause| HistoryError::Directory {
+            make_private(directory).map_err(|cause| HistoryError::Directory {
                 path: directory.to_owned(),
                 cause,
             })?;
         }
+        keep_private(path);
         Self::with(path, OpenFlags::default())
     }
 
@@ -97,5 +100,27 @@ impl History {
             path: self.path.clone(),
             cause,
         }
+    }
+}
+
+/// Makes a directory that is nobody else's: what commands and logs say may be anything. What is there already is made
+/// so where it is rosey's own by its name; of one that somebody else has chosen only the file is.
+fn make_private(directory: &Path) -> std::io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(directory)?;
+    if directory.ends_with(".rosey") {
+        // A directory of another user's may serve all the same.
+        fs::set_permissions(directory, Permissions::from_mode(0o700)).ok();
+    }
+    Ok(())
+}
+
+/// The same for the file, before SQLite makes it: what SQLite puts beside it gets the modes that it has. What can't be
+/// made is told when it is opened.
+fn keep_private(path: &Path) {
+    let mut options = OpenOptions::new();
+    let made = options.write(true).create(true).truncate(false).mode(0o600);
+    if made.open(path).is_ok() {
+        fs::set_permissions(path, Permissions::from_mode(0o600)).ok();
     }
 }

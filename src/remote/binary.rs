@@ -1,6 +1,8 @@
 //! The program that is sent to servers: our own, or another architecture's.
 
+use std::fs::DirBuilder;
 use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -249,7 +251,10 @@ fn pack(program: &Path, digest: Digest, cached: Option<PathBuf>) -> io::Result<V
 
 fn keep(file: &Path, packed: &[u8]) -> io::Result<()> {
     let directory = file.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    std::fs::create_dir_all(directory)?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)?;
     let mut name = file.as_os_str().to_owned();
     name.push(format!(".part-{}", std::process::id()));
     let part = PathBuf::from(name);

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::config::{Declaration, Word};
 use crate::content::{Content, ContentError, PathChange};
-use crate::host::{HostError, Owner, ReadHost, WriteHost};
+use crate::host::{HostError, HostErrorKind, Owner, ReadHost, WriteHost};
 use crate::model::{
     Action, GateResult, Label, Moment, Places, Reason, Resource, ResourceId, ResourceKind, RunId,
     Step, StepKind, Thing, Value,
@@ -153,6 +153,27 @@ pub enum StepError {
 }
 
 impl StepError {
+    /// The same without what may not be told: `mask` takes that out of words of the app's and of the system's.
+    #[must_use]
+    pub fn masked(mut self, mask: impl Fn(&str) -> String) -> Self {
+        match &mut self {
+            Self::Command { how, tail, .. } | Self::Service { how, tail, .. } => {
+                *how = mask(how);
+                *tail = mask(tail);
+            }
+            Self::Gates(words) | Self::Inconclusive(words) => *words = mask(words),
+            Self::Host(HostError {
+                kind: HostErrorKind::Other(words),
+                ..
+            }) => *words = mask(words),
+            Self::Host(_)
+            | Self::Content(_)
+            | Self::Conflict { .. }
+            | Self::NotAsWritten { .. } => {}
+        }
+        self
+    }
+
     /// Whether it says something about the app (a verdict, which holds), not about the host or the network.
     #[must_use]
     pub fn is_verdict(&self) -> bool {

@@ -311,6 +311,7 @@ impl Run {
             content: &NoContent,
             manifest: &|_| None,
             changes: &self.changes,
+            mask: &str::to_owned,
         })
     }
 

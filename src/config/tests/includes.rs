@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use super::Project;
-use crate::config::{SourceOrigin, Value};
+use crate::config::{SecretSource, SourceOrigin, Value};
 
 #[test]
 fn the_including_file_replaces_adds_and_removes() {
@@ -126,6 +126,20 @@ fn paths_are_meant_from_the_file_that_they_stand_in() {
         environment.variables.values().cloned().collect::<Vec<_>>(),
         [Value::Integer(1), Value::Integer(2)]
     );
+}
+
+#[test]
+fn another_source_of_a_secret_replaces_the_included_one() {
+    let project = Project::with(
+        "include \"common/base.kdl\"\nsecret \"token\" file=\"token.txt\"\nhost \"a\" address=\"a\"\n",
+    );
+    let base = "secret \"token\" env=\"TOKEN\"\nsecret \"other\" env=\"OTHER\"\n";
+    project.write("environments/common/base.kdl", base);
+    let environment = project.load().unwrap();
+    let sources: Vec<_> = environment.secrets.iter().map(|it| &it.source).collect();
+    let file = project.path().join("environments/token.txt");
+    let variable = SecretSource::Variable("OTHER".to_owned());
+    assert_eq!(sources, [&SecretSource::File(file), &variable]);
 }
 
 #[test]

@@ -61,7 +61,10 @@ pub(super) fn is_known(error: &StepError) -> bool {
 /// Reads a file of environment variables in the quoting of systemd.exec(5), `EnvironmentFile=`, as
 /// rosey writes it: each value in double quotes, a backslash before what would end or expand it. An
 /// error never tells a value.
-fn environment(bytes: &[u8], file: &Path) -> Result<BTreeMap<String, String>, HostError> {
+///
+/// # Errors
+/// When it isn't such a file.
+pub fn environment(bytes: &[u8], file: &Path) -> Result<BTreeMap<String, String>, HostError> {
     let broken = || {
         let words = "it isn't what rosey wrote; apply again to put it right".to_owned();
         HostError::new("read", file, HostErrorKind::Other(words))

@@ -18,5 +18,6 @@ mod stamp;
 #[cfg(test)]
 mod tests;
 
+pub use command::environment;
 pub use kind::Task;
 pub use stamp::prune_unused;

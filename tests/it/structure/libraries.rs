@@ -100,6 +100,7 @@ const LIBRARIES: &[Library] = &[
     library(
         "zeroize",
         &[
+            "model/masks.rs",
             "config",
             "remote",
             "helper/protocol.rs",

@@ -51,8 +51,13 @@ impl<'a> Rosey<'a> {
 
     /// Sets an environment variable for every run from here on.
     pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+        self.set(name, value);
         self
+    }
+
+    /// The same of somebody who is at it already.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// The program, ready to be started, in the project's directory, without a terminal and with no input.

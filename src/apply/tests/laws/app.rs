@@ -103,6 +103,7 @@ impl App {
             content: &store,
             manifest: &manifest,
             changes: &self.changes,
+            mask: &str::to_owned,
         })
     }
 
