@@ -6,6 +6,7 @@
 //! again, it ends the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::graph::{Batch, Cancel, take_all};
 use super::journal::{Journal, JournalError};
@@ -18,7 +19,7 @@ use crate::model::{
     Action, EventKind, GateResult, Gates, Label, Resource, ResourceId, ResourceKind, State, Step,
     StepId, StepKind, Thing, Value,
 };
-use crate::plan::{Attendant, PlanInput, Turn, plan};
+use crate::plan::{Attendant, PlanInput, Turn, looks_only, plan};
 use crate::step::kind::{Change, Kind, Named, StepError};
 
 /// What is asked of a way back.
@@ -285,8 +286,65 @@ impl Return<'_> {
             );
             return Ok(None);
         }
-        let target = before.map(|before| reachable(kind, id, &kind.restored(id, before)));
+        let restored = before.map(|before| kind.restored(id, before));
+        let target = restored.map(|before| self.reachable(kind, id, &before));
         Ok(Some(Pair { now, target }))
+    }
+
+    /// How a resource was, without what nothing can bring back: that it wasn't fresh, or that it was in spite of what
+    /// it ran in being gone.
+    fn reachable(&self, kind: &dyn Kind, id: &ResourceId, before: &Resource) -> Resource {
+        let named = Named {
+            id,
+            resource: before,
+        };
+        let stale = kind
+            .freshness(named)
+            .is_some_and(|freshness| before.attributes.get(freshness) == Some(&Value::Bool(false)));
+        if stale || self.ran_in_what_was_gone(kind, named) {
+            without_freshness(kind, id, before)
+        } else {
+            before.clone()
+        }
+    }
+
+    /// Whether somebody had removed the release that a service ran in: it runs on, and can't be started from there
+    /// again. What the run has started elsewhere is not what ran then.
+    fn ran_in_what_was_gone(&self, kind: &dyn Kind, it: Named<'_>) -> bool {
+        if kind.freshness(it).is_none() || looks_only(kind, it) {
+            return false;
+        }
+        let begun = self.begun();
+        let before = &self.told.opened.before;
+        let used = kind.uses(it);
+        let is_gone = |shown: Thing| {
+            let Thing::Path(path) = shown else {
+                return false;
+            };
+            let release = ResourceId {
+                kind: ResourceKind::RELEASE,
+                name: path,
+                ..it.id.clone()
+            };
+            let is_release =
+                Path::new(&release.name).parent() == Some(self.site.places.releases().as_path());
+            let was_made_again = begun.contains(&release);
+            is_release
+                && before.get(&release).is_none()
+                && (was_made_again || !begun.contains(it.id))
+        };
+        before.resources.iter().any(|(id, resource)| {
+            let named = Named { id, resource };
+            let Ok(link) = self.site.kind(id) else {
+                return false;
+            };
+            id.kind == ResourceKind::LINK
+                && link
+                    .makes(named)
+                    .iter()
+                    .any(|made| used.iter().any(|used| used.needs(made)))
+                && link.uses(named).into_iter().any(is_gone)
+        })
     }
 
     /// A resource that was begun, as it is now. What a service uses can't be read from a host: it is what the run meant
@@ -335,7 +393,7 @@ impl Return<'_> {
         if !is_steady && !self.may_have_died(kind, named, now.as_ref()) {
             return Ok(None);
         }
-        let target = Some(reachable(kind, id, before));
+        let target = Some(self.reachable(kind, id, before));
         Ok(Some(Pair { now, target }))
     }
 
@@ -439,7 +497,9 @@ impl Return<'_> {
         let refused =
             failed.any(|(_, error)| matches!(error, TakeError::Step(StepError::Service { .. })));
         for (id, error) in &outcome.failed {
-            if let Some(kind) = error.host_error() {
+            if let Some(kind) = error.host_error()
+                && !is_final(error)
+            {
                 self.trouble(kind);
             }
             self.step_problem(&planned.steps, id, error);
@@ -553,6 +613,14 @@ impl Return<'_> {
     }
 }
 
+/// Whether trying again changes nothing: somebody has removed what the step needs. Left open, the journal would stand in
+/// the way of everything else for good; it is told, and the next run begins with what there is.
+fn is_final(error: &TakeError) -> bool {
+    let gone =
+        |kind: &HostErrorKind| matches!(kind, HostErrorKind::NotFound | HostErrorKind::Missing(_));
+    matches!(error, TakeError::Step(_)) && error.host_error().is_some_and(gone)
+}
+
 fn is_once(kind: &dyn Kind, step: &Step) -> bool {
     step.action != Action::Note
         && kind.is_once(Change {
@@ -560,20 +628,6 @@ fn is_once(kind: &dyn Kind, step: &Step) -> bool {
             from: step.from.as_ref(),
             to: step.to.as_ref(),
         })
-}
-
-/// How a resource was, without what nothing can bring back: that it wasn't fresh.
-fn reachable(kind: &dyn Kind, id: &ResourceId, before: &Resource) -> Resource {
-    let named = Named {
-        id,
-        resource: before,
-    };
-    match kind.freshness(named) {
-        Some(freshness) if before.attributes.get(freshness) == Some(&Value::Bool(false)) => {
-            without_freshness(kind, id, before)
-        }
-        _ => before.clone(),
-    }
 }
 
 /// Whether a step waits for another, through whichever.

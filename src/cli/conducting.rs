@@ -58,11 +58,10 @@ pub(super) struct Talk {
 pub(super) fn hosts_of(survey: &Survey, prospect: Option<&Prospect>) -> Hosts {
     let mut hosts = Hosts::new();
     for (member, app) in &survey.members {
-        let current = app.ledger.as_ref().and_then(|ledger| ledger.current());
         let actual = prospect
             .and_then(|prospect| prospect.members.get(member))
             .map(|seen| &seen.actual);
-        let mut outcome = host_outcome(member.app.to_string(), current, actual);
+        let mut outcome = host_outcome(member.app.to_string(), app.ledger.as_ref(), actual);
         if let Some(promised) = app.promised() {
             outcome.release.clone_from(&promised.release);
             outcome.version.clone_from(&promised.version);

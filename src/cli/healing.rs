@@ -10,7 +10,7 @@ use crate::fleet::progress::Member;
 use crate::fleet::prospect::Prospect;
 use crate::fleet::run::Run;
 use crate::fleet::supply::{Need, Supplies, supplies};
-use crate::model::Digest;
+use crate::model::{Digest, Finding, FindingClass};
 
 use super::Session;
 use super::deployment::{Deployment, asking};
@@ -34,22 +34,36 @@ impl Healing {
         deployment: &Deployment,
         prospect: &Prospect,
     ) -> Result<Self, CommandError> {
-        let needs = needs(deployment, prospect).await?;
+        let (mut needs, mut unknown) = needs(deployment, prospect).await?;
+        // A source that is gone or wrong has nothing, and is no error here. Reading it may take long.
+        let mut declaration = None;
+        if !unknown.is_empty() {
+            declaration = deployment.declaration(session, None).await.ok();
+            let declared = declaration.iter().flat_map(|it| &it.declared);
+            for (member, declared) in declared {
+                let (Some(need), Some(trees)) = (needs.get_mut(member), unknown.get_mut(member))
+                else {
+                    continue;
+                };
+                let known = declared.wanted.manifests.clone().into_iter();
+                let known = known.filter(|(tree, _)| trees.remove(tree).is_some());
+                need.manifests.extend(known);
+            }
+        }
         let supplies = supplies(&deployment.fleet, &needs)
             .await
             .map_err(|error| asking(&[error]))?;
-        let content = if supplies.nowhere.is_empty() {
-            None
-        } else {
-            // A source that is gone or wrong has nothing, and is no error here.
-            deployment.declaration(session, None).await.ok()
-        };
+        if declaration.is_none() && unknown.is_empty() && !supplies.nowhere.is_empty() {
+            declaration = deployment.declaration(session, None).await.ok();
+        }
         let none = || DeclaredContent {
             contents: BTreeMap::new(),
             made: BTreeMap::new(),
         };
-        let content = content.map_or_else(|| Arc::new(none()), |declaration| declaration.content);
-        let blocking = supplies.findings(|member, digest| has(&content, member, digest));
+        let content =
+            declaration.map_or_else(|| Arc::new(none()), |declaration| declaration.content);
+        let mut blocking = unknown_trees(&unknown);
+        blocking.extend(supplies.findings(|member, digest| has(&content, member, digest)));
         let lines: Vec<_> = blocking
             .iter()
             .map(|finding| format!("{}: {}", finding.host, finding.message))
@@ -81,12 +95,16 @@ impl Healing {
     }
 }
 
-/// What each member's steps need: by convention the attributes `content` and `tree` of resources.
+/// Trees of which nobody has said what they consist of, each with what is made of it.
+type Unknown = BTreeMap<Member, BTreeMap<String, String>>;
+
+/// What each member's steps need: by convention the attributes `content` and `tree` of resources. Beside it the trees
+/// that no host of the app knows.
 async fn needs(
     deployment: &Deployment,
     prospect: &Prospect,
-) -> Result<BTreeMap<Member, Need>, CommandError> {
-    let mut trees: BTreeMap<Member, BTreeSet<String>> = BTreeMap::new();
+) -> Result<(BTreeMap<Member, Need>, Unknown), CommandError> {
+    let mut trees = Unknown::new();
     let mut needs: BTreeMap<Member, Need> = BTreeMap::new();
     for step in &prospect.plan.steps {
         let member = Member::new(&step.resource.host, &step.resource.app);
@@ -103,19 +121,59 @@ async fn needs(
             need.contents.insert(digest, step.resource.name.clone());
         }
         if let Some(tree) = text("tree") {
-            trees.entry(member).or_default().insert(tree.to_owned());
+            let trees = trees.entry(member).or_default();
+            trees.insert(tree.to_owned(), step.resource.name.clone());
         }
     }
-    // The controller never saw these trees, or no longer has them: their host knows what they are.
-    for (member, trees) in trees {
-        let connection = deployment.fleet.get(&member.host);
-        let (Some(connection), Some(need)) = (connection, needs.get_mut(&member)) else {
+    // The controller never saw these trees, or no longer has them: their host knows what they are, or, where they were
+    // removed, another host of the app.
+    let mut unknown = Unknown::new();
+    for (member, mut trees) in trees {
+        let Some(need) = needs.get_mut(&member) else {
             continue;
         };
-        let manifests = connection.manifests(need.address.clone(), trees).await;
-        need.manifests = manifests.map_err(|error| asking(&[error]))?;
+        let own = std::iter::once(&member);
+        let others = deployment.addresses.keys();
+        let others = others.filter(|it| it.app == member.app && it.host != member.host);
+        for asked in own.chain(others) {
+            let (Some(connection), Some(address)) = (
+                deployment.fleet.get(&asked.host),
+                deployment.addresses.get(asked),
+            ) else {
+                continue;
+            };
+            if trees.is_empty() {
+                break;
+            }
+            let wanted: BTreeSet<String> = trees.keys().cloned().collect();
+            let manifests = connection.manifests(address.clone(), wanted).await;
+            let manifests = manifests.map_err(|error| asking(&[error]))?;
+            trees.retain(|tree, _| !manifests.contains_key(tree));
+            need.manifests.extend(manifests);
+        }
+        if !trees.is_empty() {
+            unknown.insert(member, trees);
+        }
     }
-    Ok(needs)
+    Ok((needs, unknown))
+}
+
+/// What is told of trees that nobody knows, the controller neither.
+fn unknown_trees(unknown: &Unknown) -> Vec<Finding> {
+    let all = unknown
+        .iter()
+        .flat_map(|(member, trees)| trees.iter().map(move |it| (member, it)));
+    let finding = |(member, (_, name)): (&Member, (&String, &String))| Finding {
+        class: FindingClass::Blocking,
+        host: member.host.clone(),
+        app: Some(member.app.clone()),
+        message: format!(
+            "the files of {name} are neither on this host nor on another one of {}, and the source here makes another release",
+            member.app
+        ),
+        remedy: None,
+    };
+    all.map(finding).collect()
 }
 
 /// Whether the controller has some content.

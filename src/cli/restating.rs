@@ -32,7 +32,8 @@ impl Restatement {
         let declared = declaration.declared.iter();
         let changes = declared.filter_map(|(member, declared)| {
             let surveyed = declaration.survey.members.get(member)?;
-            let current = surveyed.ledger.as_ref()?.current()?;
+            let ledger = surveyed.ledger.as_ref()?;
+            let current = ledger.current()?;
             let restated = Restated {
                 run: current.run.clone(),
                 gates: declared.wanted.gates.clone(),
@@ -45,7 +46,9 @@ impl Restatement {
                 words: words(current, &restated),
                 restated,
             };
-            (change.words.is_some() || current.declared != change.restated.declared)
+            // Nor is it news that it is healthy again; but the ledger is to say so.
+            let is_another = current.declared != change.restated.declared;
+            (change.words.is_some() || is_another || ledger.judged == Some(false))
                 .then(|| (member.clone(), change))
         });
         Self(changes.collect())

@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::ending::MemberEnd;
 use super::progress::Member;
 use crate::helper::protocol::{AppAddress, ObserveApp, SurveyedApp};
-use crate::model::{Gates, Generation, HostName, HostOutcome, ResourceKind, State};
+use crate::model::{Gates, HostName, HostOutcome, Ledger, ResourceKind, State};
 
 /// What was read of one app at the end.
 struct Read {
@@ -29,11 +29,9 @@ impl Conduct {
             }
             let app = member.app.to_string();
             let outcome = match found {
-                Some(found) => host_outcome(
-                    app,
-                    found.surveyed.ledger.as_ref().and_then(|it| it.current()),
-                    found.actual.as_ref(),
-                ),
+                Some(found) => {
+                    host_outcome(app, found.surveyed.ledger.as_ref(), found.actual.as_ref())
+                }
                 None => HostOutcome {
                     app,
                     generation: None,
@@ -147,20 +145,17 @@ async fn read_host(connection: &Connection, apps: Vec<AppAddress>) -> BTreeMap<M
 /// What the outcome and `status` say of an app on a host: `healthy` is its last verdict in the
 /// ledger, and that its services are active now.
 #[must_use]
-pub fn host_outcome(
-    app: String,
-    current: Option<&Generation>,
-    actual: Option<&State>,
-) -> HostOutcome {
-    let healthy = match (current, actual) {
-        (Some(current), Some(actual)) => {
+pub fn host_outcome(app: String, ledger: Option<&Ledger>, actual: Option<&State>) -> HostOutcome {
+    let current = ledger.and_then(Ledger::current);
+    let healthy = match (ledger, current, actual) {
+        (Some(ledger), Some(current), Some(actual)) => {
             let mut services = current
                 .state
                 .resources
                 .iter()
                 .filter(|(id, wanted)| id.kind == ResourceKind::SERVICE && wanted.is("active"));
             let active = services.all(|(id, _)| actual.get(id).is_some_and(|it| it.is("active")));
-            Some(current.verified && active)
+            Some(ledger.is_healthy() && active)
         }
         _ => None,
     };

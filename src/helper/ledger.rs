@@ -14,7 +14,9 @@ use super::registry::{read_if_there, write_durably};
 use crate::apply::step::is_attendant;
 use crate::apply::{Opened, Told};
 use crate::host::{HostError, HostErrorKind, Owner, ReadHost, WriteHost};
-use crate::model::{Generation, Ledger, ResourceId, ResourceKind, State, Value};
+use crate::model::{
+    GateResult, Generation, Ledger, ResourceId, ResourceKind, State, Value, Verdict,
+};
 
 const FORMAT: &str = "rosey ledger 1";
 
@@ -319,6 +321,8 @@ pub fn mark(ledger: &mut Ledger, marks: &Marks) {
         current.backup.clone_from(backup);
         current.declared = *declared;
         current.variables.clone_from(variables);
+        // It was read by these gates, and is recorded because they passed.
+        ledger.judged = None;
     }
 }
 
@@ -330,6 +334,20 @@ pub fn append(ledger: &mut Ledger, generation: Generation) {
     }
     ledger.notice = None;
     ledger.standing = None;
+    ledger.judged = None;
+}
+
+/// Takes in what gates said after a way back. Those that failed before the run weren't read again, and are what they were.
+pub fn judge(ledger: &mut Ledger, told: &Told, gates: &[GateResult]) {
+    if gates.is_empty() {
+        return;
+    }
+    let mut all = told.opened.baseline.iter().filter(|before| {
+        let mut again = gates.iter();
+        !again.any(|result| result.gate == before.gate)
+    });
+    let passed = |result: &GateResult| result.verdict == Verdict::Passed;
+    ledger.judged = Some(gates.iter().all(passed) && all.all(passed));
 }
 
 #[cfg(test)]

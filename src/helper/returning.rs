@@ -424,6 +424,7 @@ impl Session<'_> {
         })?;
         let mut ledger = known.unwrap_or_else(|| ledger::begin(told));
         ledger::take_in(&mut ledger, told);
+        ledger::judge(&mut ledger, told, &returned.gates);
         if let Some(cause) = &told.going_back {
             let marks = super::protocol::Marks {
                 hold: cause.hold.iter().cloned().collect(),

@@ -247,6 +247,9 @@ pub enum HostErrorKind {
     /// EXDEV.
     #[error("it lies on another file system")]
     OtherFileSystem,
+    /// What a service is to be started in isn't there, in the manager's words.
+    #[error("{0}")]
+    Missing(String),
     /// Its time ran out.
     #[error("it took too long")]
     TimedOut,

@@ -148,6 +148,10 @@ pub struct Ledger {
     /// generation is committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<String>,
+    /// Whether the standing generation was healthy when its gates were read last, after a way back to it; none as long
+    /// as its commit says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<bool>,
     /// The freeze by hand, even when its time is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freeze: Option<Freeze>,
@@ -167,6 +171,7 @@ impl Ledger {
             changes: BTreeMap::new(),
             notice: None,
             standing: None,
+            judged: None,
             freeze: None,
         }
     }
@@ -175,6 +180,13 @@ impl Ledger {
     #[must_use]
     pub fn current(&self) -> Option<&Generation> {
         self.generations.last()
+    }
+
+    /// The last verdict on the generation that stands.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        let verified = self.current().is_some_and(|current| current.verified);
+        self.judged.unwrap_or(verified)
     }
 
     /// Generation 0: what was there before rosey came, and of what it took over later, before that.

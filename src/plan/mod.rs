@@ -25,6 +25,8 @@ use thiserror::Error;
 use crate::model::{HostName, Plan, ResourceId, State, Step, StepId, Thing, Wave};
 use crate::step::kind::Kind;
 
+pub(crate) use order::looks_only;
+
 pub use crate::step::attendant::{Attendant, Turn};
 
 /// All that a plan is made of.

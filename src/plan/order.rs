@@ -87,7 +87,7 @@ pub(super) fn edges(steps: &[Node<'_>], from: &Relations<'_>, to: &Relations<'_>
 }
 
 /// Whether something is renewed by what it uses, and nothing is there because of it.
-pub(super) fn looks_only(kind: &dyn Kind, it: Named<'_>) -> bool {
+pub(crate) fn looks_only(kind: &dyn Kind, it: Named<'_>) -> bool {
     kind.freshness(it).is_some() && kind.makes(it).is_empty() && kind.occupies(it).is_empty()
 }
 

@@ -56,7 +56,7 @@ impl Service {
             .unwrap_or_else(|| "/".into());
         if !directory.is_dir() {
             let words = format!("its WorkingDirectory {} is not there", directory.display());
-            return Err(HostErrorKind::Other(words));
+            return Err(HostErrorKind::Missing(words));
         }
         let mut environment = definition.environment()?;
         let given: std::collections::HashMap<OsString, OsString> = identity

@@ -201,7 +201,7 @@ impl Acts<'_> {
         };
         let of_host = !matches!(
             error.kind,
-            HostErrorKind::Other(_) | HostErrorKind::TimedOut
+            HostErrorKind::Other(_) | HostErrorKind::Missing(_) | HostErrorKind::TimedOut
         );
         // A manager that can't be asked says nothing about the service.
         let Ok(found) = self.host.service(self.unit()) else {

@@ -85,6 +85,8 @@ pub fn desire(declaration: &Declaration, desired: &mut Desired<'_>) {
             built
         }
         None => {
+            // Unlike what is built from a copy of its inputs, it runs in the release, and may use all that this leads to.
+            uses.extend(desired.referred.iter().cloned());
             resource = resource.setting("directory", release);
             desired.before_shown.insert(task.name.to_string());
             task.name.to_string()

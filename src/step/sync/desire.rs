@@ -11,6 +11,10 @@ use super::declare::{FileDeclaration, RenderDeclaration, SharedDeclaration};
 const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: &str = "0755";
 
+/// The setting of a directory that names the owner and group that were declared for it, whether or not it was found
+/// with others and taken so: only by it can another declaration be told from the same one.
+pub(super) const ASKED: &str = "asked";
+
 /// `shared`: links in the release's tree.
 pub fn shape_shared(declaration: &Declaration, desired: &mut Desired<'_>) {
     let shared: SharedDeclaration = Desired::typed(declaration);
@@ -154,7 +158,7 @@ pub fn file(content: Digest, mode: &str, user: &str, group: &str) -> Resource {
 
 /// A directory as it should be. Whatever isn't declared of one that is there already is taken as it
 /// is, when it is first met; `declared` says what is.
-fn directory(mode: Option<Mode>, owner: &crate::host::Owner) -> Resource {
+pub(super) fn directory(mode: Option<Mode>, owner: &crate::host::Owner) -> Resource {
     let declared: Vec<&str> = if mode.is_some() {
         vec!["mode"]
     } else {
@@ -166,6 +170,7 @@ fn directory(mode: Option<Mode>, owner: &crate::host::Owner) -> Resource {
         .with("owner", owner.user.as_str())
         .with("group", owner.group.as_str())
         .setting("declared", declared)
+        .setting(ASKED, vec![owner.user.as_str(), owner.group.as_str()])
 }
 
 /// The directories between `shared/` and what is shared.

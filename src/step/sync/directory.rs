@@ -1,7 +1,8 @@
 //! A `directory`, by its absolute path.
 //!
 //! Attributes: `mode`, `owner`, `group`; where something else is in its place also `type`. Settings:
-//! `declared`, the attributes that are wanted even of a directory that was there before rosey.
+//! `declared`, the attributes that are wanted even of a directory that was there before rosey; `asked`, the owner and
+//! group of the declaration, also where others were met.
 //! It goes only when it is empty.
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use crate::step::kind::{
     differing_attributes,
 };
 
+use super::desire::ASKED;
 use super::entry::{TYPE, conflict, look};
 use super::file::owner_of;
 use super::part;
@@ -62,7 +64,8 @@ impl Kind for Directory {
         self.makes(it)
     }
 
-    /// What isn't declared of one that is there is taken as it is, even that it is a link elsewhere.
+    /// What isn't declared of one that is there is taken as it is, even that it is a link elsewhere. Another owner than
+    /// the last declaration asked for is a change like any other.
     fn met(&self, wanted: &Resource, found: &Resource) -> Resource {
         if found.text(TYPE) == Some("link") {
             let mut met = wanted.clone();
@@ -75,9 +78,14 @@ impl Kind for Directory {
             .into_iter()
             .flat_map(Value::texts)
             .collect();
+        // Only a ledger knows what was asked for: what is met for the first time doesn't.
+        let asked = found.settings.get(ASKED);
+        let has_changed = asked.is_some() && asked != wanted.settings.get(ASKED);
         let mut met = wanted.clone();
         for (name, value) in &mut met.attributes {
+            let changes = has_changed && matches!(name.as_str(), "owner" | "group");
             if let Some(found) = found.attributes.get(name)
+                && !changes
                 && !declared.contains(&name.as_str())
             {
                 value.clone_from(found);

@@ -233,3 +233,50 @@ fn what_is_left_is_held_as_it_was_declared_last() {
     here.rosey.run(&["rollback", "test", "--yes"]).exits(0);
     here.apply().exits(5);
 }
+
+#[test]
+fn a_task_comes_after_all_that_its_release_shows() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    here.add(
+        r#"task "mig" once=#true { run "echo x >> data/mig"; undo "true"; inputs "VERSION"; }"#,
+    );
+    let plan = here.rosey.run(&["plan", "test", "--json"]);
+    let plan = plan.exits(0).json();
+    let id = |kind: &str, path: &str| {
+        let path = here.root().join(path);
+        format!("here/bot/{kind}:{}", path.display())
+    };
+    let task = "here/bot/task:mig".to_owned();
+    let shown = [
+        id("directory", "shared/data"),
+        id("file", "shared/local.env"),
+    ];
+    let steps = plan["steps"].as_array().unwrap();
+    let before = waited_for(steps, &task);
+    assert!(shown.iter().all(|id| before.contains(id)), "{before:?}");
+    // It is undone while all of that is still there.
+    let undo = plan["undo"].as_array().unwrap();
+    let before = waited_for(undo, &shown[0]);
+    assert!(before.contains(&task), "{before:?}");
+}
+
+/// The resources whose steps a resource's own waits for, through others too.
+fn waited_for(steps: &[serde_json::Value], resource: &str) -> std::collections::BTreeSet<String> {
+    let resource_of = |id: &str| id.split('#').next().unwrap_or_default().to_owned();
+    let mut open = vec![resource.to_owned()];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(next) = open.pop() {
+        let own = steps.iter().filter(|step| {
+            let id = step["id"].as_str().expect("a step has an id");
+            resource_of(id) == next
+        });
+        for after in own.flat_map(|step| step["after"].as_array().expect("a step waits")) {
+            let after = resource_of(after.as_str().expect("it waits for ids"));
+            if seen.insert(after.clone()) {
+                open.push(after);
+            }
+        }
+    }
+    seen
+}

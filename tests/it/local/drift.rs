@@ -245,3 +245,77 @@ fn what_was_not_healthy_when_it_was_put_right_is_held() {
     here.rosey.run(&heal).exits(0);
     assert_eq!(here.serving().as_deref(), Some("1.0.0"));
 }
+
+/// What somebody removes by hand, with all that rosey keeps beside the releases.
+fn take_away(here: &Here<'_>, what: &[&str]) {
+    for path in what {
+        std::fs::remove_dir_all(here.root().join(path)).unwrap();
+    }
+}
+
+#[test]
+fn a_whole_root_comes_from_the_source_where_that_is_the_same() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    take_away(&here, &[""]);
+    let heal = ["drift", "test", "--heal", "--yes"];
+    project.write("bot/VERSION", "2.0.0\n");
+    let ran = here.rosey.run(&heal).exits(10);
+    assert!(ran.stderr.contains("releases/1.0.0-"), "{}", ran.stderr);
+    assert!(!here.root().exists());
+    project.write("bot/VERSION", "1.0.0\n");
+    here.rosey.run(&heal).exits(0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    here.rosey.run(&["drift", "test"]).exits(0);
+    here.rosey.run(&["verify", "test"]).exits(0);
+}
+
+#[test]
+fn a_rollback_to_what_is_nowhere_is_refused_and_taken_from_the_source() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    project.write("bot/VERSION", "2.0.0\n");
+    here.apply().exits(0);
+    take_away(&here, &["releases", ".rosey"]);
+    let process = here.process();
+    let back = ["rollback", "test", "--yes"];
+    let ran = here.rosey.run(&back).exits(10);
+    assert!(ran.stderr.contains("releases/1.0.0-"), "{}", ran.stderr);
+    assert_eq!(here.process(), process);
+    project.write("bot/VERSION", "1.0.0\n");
+    here.rosey.run(&back).exits(0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+}
+
+#[test]
+fn a_service_whose_release_somebody_removed_runs_on_after_a_way_back() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    here.declare("within \"5s\"", "within \"600ms\"");
+    take_away(&here, &["releases"]);
+    let before = here.look();
+    here.declare("json \"status\" \"running\"", "json \"status\" \"perfect\"");
+    let lines = here.apply_json(&[], 7);
+    assert_eq!(lines.last().unwrap()["outcome"], "rolled-back");
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    here.declare("json \"status\" \"perfect\"", "json \"status\" \"running\"");
+    here.apply().exits(0);
+    here.rosey.run(&["verify", "test"]).exits(0);
+}
+
+#[test]
+fn a_way_back_to_what_somebody_removed_is_told_once() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    here.declare("within \"5s\"", "within \"600ms\"");
+    take_away(&here, &["releases", ".rosey"]);
+    project.write("bot/VERSION", "2.0.0\n");
+    here.declare("fault \"\"", "fault \"unhealthy\"");
+    let lines = here.apply_json(&[], 8);
+    assert_eq!(lines.last().unwrap()["outcome"], "stuck");
+    here.declare("fault \"unhealthy\"", "fault \"\"");
+    here.apply().exits(0);
+    assert_eq!(here.serving().as_deref(), Some("2.0.0"));
+    here.rosey.run(&["verify", "test"]).exits(0);
+}

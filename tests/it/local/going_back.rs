@@ -141,3 +141,40 @@ fn what_gates_neither_confirm_nor_refute_goes_back_and_is_not_held() {
     here.apply_json(&[], 9);
     here.rosey.run(&["verify", "test"]).exits(0);
 }
+
+#[test]
+fn what_is_not_healthy_after_a_way_back_is_not_called_so() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let well = project.path("well");
+    project.write("well", "");
+    here.declare("within \"5s\"", "within \"2s\"");
+    here.declare(
+        "process \"bot\"",
+        &format!("command \"well\" run=\"test -e {}\"", well.display()),
+    );
+    here.add(&format!(
+        r#"task "spoil" {{ run "if grep -q 2 VERSION; then rm -f {}; fi"; undo "true"; inputs "VERSION"; }}"#,
+        well.display()
+    ));
+    here.apply().exits(0);
+    let healthy = |told: &serde_json::Value| told["hosts"]["here"]["healthy"].clone();
+    let status = || {
+        here.rosey
+            .run(&["status", "test", "--json"])
+            .exits(0)
+            .json()
+    };
+    assert_eq!(healthy(&status()), true);
+    project.write("bot/VERSION", "2.0.0\n");
+    let lines = here.apply_json(&[], 8);
+    assert_eq!(healthy(lines.last().unwrap()), false, "{lines:#?}");
+    assert_eq!(healthy(&status()), false);
+    here.rosey.run(&["verify", "test"]).exits(14);
+    // A verdict of later counts more.
+    project.write("well", "");
+    project.write("bot/VERSION", "1.1.0\n");
+    let lines = here.apply_json(&[], 0);
+    assert_eq!(healthy(lines.last().unwrap()), true, "{lines:#?}");
+    assert_eq!(healthy(&status()), true);
+}

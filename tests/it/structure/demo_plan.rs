@@ -55,6 +55,9 @@ fn of_a_person(mapping: &mut Mapping) {
             *value = "you".into();
         }
     }
+    if let Some(Value::Sequence(both)) = mapping.get_mut("asked") {
+        both.fill("you".into());
+    }
 }
 
 /// The digest of the declaration, which has the root in it, and that of the unit, which has the working directory.

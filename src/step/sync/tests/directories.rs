@@ -1,6 +1,7 @@
 //! Directories outside of releases.
 
 use super::*;
+use crate::step::sync::desire;
 
 #[test]
 fn a_directory_is_made_changed_and_removed_when_empty() {
@@ -85,4 +86,31 @@ fn a_directory_that_was_there_is_taken_as_it_is() {
     host.take_away(path);
     host.put_link(path, "/srv/data");
     assert_eq!(differs(&wanted), None);
+}
+
+#[test]
+fn another_owner_that_is_declared_is_a_change_and_the_same_one_is_none() {
+    let owner = |name: &str| crate::host::Owner {
+        user: name.to_owned(),
+        group: name.to_owned(),
+    };
+    let wanted = |name: &str| desire::directory(None, &owner(name));
+    let is = |resource: &Resource, name: &str| {
+        resource.text("owner") == Some(name) && resource.text("group") == Some(name)
+    };
+    // As it was made, with the declaration that made it.
+    let made = wanted("root");
+    assert!(is(&Directory.met(&wanted("ann"), &made), "ann"));
+    // As somebody else had made it, which was taken as it was.
+    let mut there = Resource::new().with("mode", "0700");
+    there = there.with("owner", "deploy").with("group", "deploy");
+    let met = Directory.met(&wanted("ann"), &there);
+    assert!(is(&met, "deploy"), "{met:?}");
+    let again = Directory.met(&wanted("ann"), &met);
+    assert!(is(&again, "deploy"), "{again:?}");
+    let changed = Directory.met(&wanted("bob"), &again);
+    assert!(is(&changed, "bob"), "{changed:?}");
+    assert_eq!(changed.text("mode"), Some("0700"));
+    // By then it is as declared, and stays so.
+    assert!(is(&Directory.met(&wanted("bob"), &changed), "bob"));
 }
