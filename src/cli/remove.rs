@@ -130,7 +130,7 @@ async fn prepare(
     talk: &Talk,
     anew: &mut Anew<Plan>,
 ) -> Result<Removing, CommandError> {
-    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
     let app = arguments.app.as_deref();
     let mut deployment = Deployment::reach(session, project, &arguments.choice, app).await?;
     if let Some(root) = &arguments.root {

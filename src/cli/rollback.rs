@@ -128,7 +128,7 @@ async fn prepare(
     talk: &Talk,
     anew: &mut Anew<Agreed>,
 ) -> Result<Going, CommandError> {
-    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
     let deployment = Deployment::reach(
         session,
         project,
@@ -402,7 +402,7 @@ fn versions(toward: &BTreeMap<Member, Toward>) -> BTreeMap<String, String> {
 
 /// `rosey rollback --list`
 async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit, CommandError> {
-    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
     let deployment = Deployment::reach(
         session,
         project,

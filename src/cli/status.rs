@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::config::Rigour;
 use crate::fleet::mixed::mixed;
 use crate::fleet::prospect::Sought;
 use crate::model::{Finding, FindingClass, HostName, HostOutcome};
@@ -38,10 +39,10 @@ pub(super) async fn run(
     let around = &session.around;
     let named = arguments.environment.as_deref();
     let projects = if named.is_some() || around.environment.is_some() {
-        vec![Project::open(around, named)]
+        vec![Project::open_standing(around, named)]
     } else {
         // Nothing named: an operator wants to see everything.
-        Project::all(around)?
+        Project::all(around, Rigour::Written)?
     };
     let several = projects.len() > 1;
     let mut all = Vec::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Host, Reach};
+use crate::config::{Host, Reach, Rigour};
 use crate::fleet::reach::target;
 use crate::remote::{self, HostKey, HostKeyError, Target, TrustError, Trusted};
 
@@ -139,7 +139,7 @@ fn is_same(expected: &str, shown: &str) -> bool {
 fn find(session: &Session, name: &str) -> Result<Target, CommandError> {
     let around = &session.around;
     // Outside of a project, and in one that is wrong, an address is all there is to go by.
-    let projects = Project::all(around).unwrap_or_default();
+    let projects = Project::all(around, Rigour::Written).unwrap_or_default();
     let hosts: Vec<Host> = projects
         .into_iter()
         .flatten()
