@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, stdin};
 
+use dialoguer::console::{Key, Term};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::model::{Action, Finding, FindingClass, Plan};
@@ -10,7 +11,7 @@ use crate::report::progress::Volume;
 use crate::report::{PlanView, plan_text};
 
 use super::Session;
-use super::error::CommandError;
+use super::error::{CommandError, NEXT};
 use super::exit::Exit;
 use super::say::say;
 
@@ -84,7 +85,7 @@ pub(super) fn refuse_blocked(findings: &[Finding]) -> Result<(), CommandError> {
     if lines.is_empty() {
         return Ok(());
     }
-    Err(CommandError::new(Exit::BLOCKED, lines.join("\nrosey: ")))
+    Err(CommandError::new(Exit::BLOCKED, lines.join(NEXT)))
 }
 
 /// A finding with what to type below it.
@@ -154,18 +155,35 @@ pub(super) async fn ask(session: &Session, consent: &Consent<'_>) -> Result<(), 
 async fn confirmed(question: &str) -> Result<bool, CommandError> {
     let _terminal = Terminal::keep();
     let question = question.to_owned();
-    let answer = tokio::task::spawn_blocking(move || {
-        let confirm = dialoguer::Confirm::new().with_prompt(question);
-        confirm.default(false).interact()
-    });
+    let answer = tokio::task::spawn_blocking(move || answer(&question));
     match answer.await {
         Ok(Ok(answer)) => Ok(answer),
         // The terminal is raw while it is asked: Ctrl-C comes as a key.
-        Ok(Err(dialoguer::Error::IO(error))) if error.kind() == ErrorKind::Interrupted => {
+        Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {
             Err(CommandError::cancelled(2))
         }
         _ => Ok(false),
     }
+}
+
+/// Asks on the terminal and waits for a key: everything that ends a question means no, and only `y` yes.
+///
+/// # Errors
+/// [`ErrorKind::Interrupted`] after Ctrl-C, others where the terminal is gone.
+pub(super) fn answer(question: &str) -> std::io::Result<bool> {
+    /// Ctrl-D, as a raw terminal has it (ASCII, end of transmission).
+    const END: char = '\u{4}';
+    let terminal = Term::stderr();
+    terminal.write_str(&format!("{question} [y/N] "))?;
+    let agreed = loop {
+        match terminal.read_key()? {
+            Key::Char('y' | 'Y') => break true,
+            Key::Char('n' | 'N' | END) | Key::Enter | Key::Escape => break false,
+            _ => {}
+        }
+    };
+    terminal.write_line(if agreed { "yes" } else { "no" })?;
+    Ok(agreed)
 }
 
 /// The terminal as it was before a question: a signal ends the question, and must leave no raw terminal.
@@ -181,7 +199,7 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
             tcsetattr(stdin(), OptionalActions::Now, before).ok();
-            dialoguer::console::Term::stderr().show_cursor().ok();
+            Term::stderr().show_cursor().ok();
         }
     }
 }

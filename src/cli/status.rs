@@ -13,12 +13,13 @@ use crate::report::table::{hosts_json, hosts_table};
 use super::Session;
 use super::arguments;
 use super::conducting::{hosts_of, print_line};
-use super::deployment::{Deployment, asking, unreachable_hosts};
+use super::deployment::Deployment;
 use super::drift::{drifted, last_applied};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
 use super::say::say;
+use super::unread::Unread;
 
 /// What one environment shows.
 struct Shown {
@@ -26,10 +27,8 @@ struct Shown {
     hosts: BTreeMap<HostName, Vec<HostOutcome>>,
     mixed: bool,
     notes: Vec<Finding>,
-    /// Hosts that couldn't be read, each with why.
-    unread: Vec<(HostName, String)>,
-    /// What to say of them.
-    errors: Vec<CommandError>,
+    /// Hosts that couldn't be read.
+    unread: Unread,
 }
 
 pub(super) async fn run(
@@ -61,7 +60,7 @@ pub(super) async fn run(
     if !all.is_empty() || several {
         show(&arguments, &all, several);
     }
-    errors.extend(all.into_iter().flat_map(|shown| shown.errors));
+    errors.extend(all.into_iter().flat_map(|shown| shown.unread.errors));
     let mut errors = errors.into_iter();
     let Some(first) = errors.next() else {
         return Ok(Exit::DONE);
@@ -78,25 +77,16 @@ async fn look(
     project: Project,
 ) -> Result<Shown, CommandError> {
     let choice = &arguments.choice;
-    let (deployment, unreachable) = Deployment::reach_some(session, project, choice, None).await?;
-    if deployment.fleet.is_empty() {
-        return Err(unreachable_hosts(&unreachable));
-    }
-    let mut shown = shown(deployment).await?;
-    if !unreachable.is_empty() {
-        shown.errors.insert(0, unreachable_hosts(&unreachable));
-    }
-    let unreachable = unreachable.into_iter();
-    let unread = unreachable.map(|(host, error)| (host, error.to_string()));
-    shown.unread.extend(unread);
-    Ok(shown)
+    let (deployment, missing) = Deployment::reach_some(session, project, choice, None).await?;
+    shown(deployment, Unread::missing(&missing)).await
 }
 
-/// What the hosts of a deployment show that can be read.
-async fn shown(mut deployment: Deployment) -> Result<Shown, CommandError> {
-    let (survey, prospect, unread) = deployment
+/// What the hosts of a deployment show that can be read, beside those that aren't there.
+async fn shown(mut deployment: Deployment, mut unread: Unread) -> Result<Shown, CommandError> {
+    let (survey, prospect, lost) = deployment
         .prospect_some(last_applied, Sought::Nothing)
         .await?;
+    unread.add(&lost);
     let hosts = hosts_of(&survey, Some(&prospect));
     let mut notes = deployment.notes(&survey);
     notes.extend(deployment.holds(&survey));
@@ -120,14 +110,7 @@ async fn shown(mut deployment: Deployment) -> Result<Shown, CommandError> {
         hosts,
         mixed: !mixed(&survey).is_empty(),
         notes,
-        errors: (!unread.is_empty())
-            .then(|| asking(&unread))
-            .into_iter()
-            .collect(),
-        unread: unread
-            .iter()
-            .map(|error| (error.host().clone(), error.to_string()))
-            .collect(),
+        unread,
     })
 }
 
@@ -146,7 +129,9 @@ fn show(arguments: &arguments::Status, all: &[Shown], several: bool) {
             let gap = if index == 0 { "" } else { "\n" };
             print_line(&format!("{gap}{}", shown.environment));
         }
-        print_line(hosts_table(&shown.hosts).trim_end());
+        if !shown.hosts.is_empty() {
+            print_line(hosts_table(&shown.hosts).trim_end());
+        }
         for note in &shown.notes {
             print_line(&format!("{}: {}", note.host, note.message));
             let remedy = note.remedy.iter();
@@ -156,15 +141,13 @@ fn show(arguments: &arguments::Status, all: &[Shown], several: bool) {
 }
 
 fn document(shown: &Shown) -> Value {
-    let unread = shown.unread.iter();
-    let unread: BTreeMap<_, _> = unread.map(|(host, why)| (host, why)).collect();
     json!({
         "format_version": "1.0",
         "environment": shown.environment,
         "hosts": hosts_json(&shown.hosts),
         "mixed": shown.mixed,
         "notes": shown.notes,
-        "unreachable": unread,
+        "unreachable": shown.unread.hosts,
     })
 }
 
@@ -179,24 +162,29 @@ mod tests {
             let lost = vec![Fault::Lost { at, after: false }];
             let lab = Lab::new(&[("a", vec![]), ("b", lost)]);
             let (_directory, deployment) = Deployment::of(&lab);
-            let shown = shown(deployment).await.ok().unwrap();
+            let shown = shown(deployment, Unread::default()).await.ok().unwrap();
             let known = &shown.hosts[&host("a")][0];
             assert_eq!(known.version.as_deref(), Some("1.1"), "{at}");
             assert_eq!(known.healthy, Some(true), "{at}");
             assert!(!shown.hosts.contains_key(&host("b")), "{at}");
-            assert_eq!(shown.unread[0].0, host("b"), "{at}");
-            assert_eq!(shown.errors[0].exit, Exit::UNREACHABLE, "{at}");
+            assert!(shown.unread.hosts.contains_key(&host("b")), "{at}");
+            assert_eq!(shown.unread.errors[0].exit, Exit::UNREACHABLE, "{at}");
         }
     }
 
     #[tokio::test]
-    async fn where_no_host_can_be_read_there_is_nothing_to_show() {
+    async fn where_no_host_can_be_read_that_is_what_is_shown() {
         let lost = vec![Fault::Lost {
             at: "survey",
             after: false,
         }];
         let (_directory, deployment) = Deployment::of(&Lab::new(&[("a", lost)]));
-        let error = shown(deployment).await.err().unwrap();
-        assert_eq!(error.exit, Exit::UNREACHABLE);
+        let shown = shown(deployment, Unread::default()).await.ok().unwrap();
+        assert!(shown.hosts.is_empty());
+        assert_eq!(
+            document(&shown)["unreachable"].as_object().unwrap().len(),
+            1
+        );
+        assert_eq!(shown.unread.errors[0].exit, Exit::UNREACHABLE);
     }
 }
