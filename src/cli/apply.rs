@@ -148,7 +148,7 @@ async fn prepare(
     let mut planned = plan_steadily(session, project, &planning, talk).await?;
     let given = Given {
         yes: arguments.yes,
-        saved_plan: saved.is_some(),
+        saved_plan: Some(saved.is_some()),
     };
     let hold_to_saved = |planned: &Planned| match (&saved, file) {
         (Some(saved), Some(file)) => saved
@@ -231,14 +231,29 @@ async fn plan_steadily(
     }
 }
 
-/// Whether a target is a saved plan rather than an environment.
+/// Whether a target is a saved plan rather than an environment: a file may happen to have the name of one.
 fn is_file(around: &Surroundings, target: &str) -> bool {
     let looks_so = target.contains('/') || target.ends_with(".yaml") || target.ends_with(".yml");
-    looks_so || around.directory.join(target).is_file()
+    let is_environment = || {
+        let project = find_project(&around.directory);
+        project.is_ok_and(|project| project.environment(target).is_ok())
+    };
+    looks_so || (!is_environment() && around.directory.join(target).is_file())
+}
+
+/// Says what was meant where a declaration is named as if it were a saved plan.
+fn refuse_declaration(file: &str, environment: &str) -> Result<(), CommandError> {
+    if Path::new(file).extension().is_none_or(|it| it != "kdl") {
+        return Ok(());
+    }
+    let message = format!("{file} is a declaration and no saved plan");
+    Err(CommandError::new(Exit::ERROR, message)
+        .hint(format!("apply it: rosey apply {environment}")))
 }
 
 fn read_saved(around: &Surroundings, file: &str) -> Result<SavedPlan, CommandError> {
     let environment = named_after(around, file);
+    refuse_declaration(file, &environment)?;
     let stale = |error: &dyn std::fmt::Display| CommandError::new(Exit::STALE, error);
     let text = std::fs::read_to_string(file).map_err(|error| {
         let message = format!("the saved plan {file} can't be read: {error}");

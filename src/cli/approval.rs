@@ -20,8 +20,19 @@ use super::say::say;
 pub(super) struct Given {
     /// `--yes`.
     pub yes: bool,
-    /// A saved plan was reviewed before.
-    pub saved_plan: bool,
+    /// Whether a saved plan was reviewed before; none where a command has no saved plans.
+    pub saved_plan: Option<bool>,
+}
+
+impl Given {
+    /// Whether it stands for a person's answer.
+    fn agrees(self) -> bool {
+        self.yes || self.is_reviewed()
+    }
+
+    fn is_reviewed(self) -> bool {
+        self.saved_plan == Some(true)
+    }
 }
 
 /// What somebody has to agree to.
@@ -60,7 +71,7 @@ pub(super) async fn propose(session: &Session, proposal: Proposal<'_>) -> Result
     let given = proposal.given;
     // Who is asked sees what about, however quiet it is to be.
     let shown = session.volume > Volume::Quiet || asks(session, given);
-    if !proposal.json && !given.saved_plan && shown {
+    if !proposal.json && !given.is_reviewed() && shown {
         say!("{}", plan_text(&proposal.view).trim_end());
     }
     refuse_irreversible(proposal.view.plan, proposal.allow_irreversible)?;
@@ -116,7 +127,7 @@ fn refuse_irreversible(plan: &Plan, allowed: bool) -> Result<(), CommandError> {
 
 /// Whether a person will be asked.
 pub(super) fn asks(session: &Session, given: Given) -> bool {
-    !given.yes && !given.saved_plan && session.around.person
+    !given.agrees() && session.around.person
 }
 
 /// Asks a person, where there is one; otherwise acts only with `--yes`, in CI, or for a saved plan.
@@ -125,7 +136,7 @@ pub(super) fn asks(session: &Session, given: Given) -> bool {
 /// Exit code 9 when nobody agreed.
 pub(super) async fn ask(session: &Session, consent: &Consent<'_>) -> Result<(), CommandError> {
     let given = consent.given;
-    if given.yes || given.saved_plan {
+    if given.agrees() {
         return Ok(());
     }
     let nothing = if consent.settled {
@@ -146,9 +157,12 @@ pub(super) async fn ask(session: &Session, consent: &Consent<'_>) -> Result<(), 
     let message = format!("nobody is here to agree, so {nothing}");
     let error = CommandError::new(Exit::UNAPPROVED, message);
     let environment = consent.environment;
-    Err(error.hint(format!(
-        "agree with --yes, set CI, or apply a saved plan (rosey plan {environment} --out)"
-    )))
+    Err(error.hint(match given.saved_plan {
+        Some(_) => format!(
+            "agree with --yes, set CI, or apply a saved plan (rosey plan {environment} --out)"
+        ),
+        None => "agree with --yes, or set CI".to_owned(),
+    }))
 }
 
 /// A person's answer. It is waited for on a thread of its own, so that a signal is heard meanwhile.
@@ -159,9 +173,7 @@ async fn confirmed(question: &str) -> Result<bool, CommandError> {
     match answer.await {
         Ok(Ok(answer)) => Ok(answer),
         // The terminal is raw while it is asked: Ctrl-C comes as a key.
-        Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {
-            Err(CommandError::cancelled(2))
-        }
+        Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => Err(CommandError::cancelled(2)),
         _ => Ok(false),
     }
 }

@@ -311,6 +311,20 @@ pub(super) fn print_refused(error: &CommandError) {
     }
 }
 
+/// Prints what was asked for on stdout, by a command that does nothing else.
+///
+/// # Errors
+/// Exit code 1 when it can't be written, such as to a full disk. A reader that has seen enough is no error.
+pub(super) fn print_data(text: &str) -> Result<(), CommandError> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let message = format!("what was asked for can't be written: {error}");
+            Err(CommandError::new(Exit::ERROR, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Prints one line on stdout; a closed one ends nothing, since the servers matter more.
 pub(super) fn print_line(line: &str) {
     writeln!(std::io::stdout(), "{line}").ok();

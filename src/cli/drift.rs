@@ -210,7 +210,7 @@ async fn prepare(
     let environment = &deployment.project.environment;
     let given = Given {
         yes: arguments.yes,
-        saved_plan: false,
+        saved_plan: None,
     };
     let is_explained = || {
         let given = Insisted::reason(arguments.reason.as_deref());

@@ -7,6 +7,7 @@ use crate::fleet::declared::Declared;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Sought, Wanted};
 use crate::fleet::reach::ReachError;
+use crate::model::shell::quote;
 use crate::model::{
     Digest, EnvironmentName, Finding, FindingClass, Hold, HostName, Plan, ResourceId,
 };
@@ -76,9 +77,9 @@ pub(super) async fn run(
     let versions = versions(&planned.declaration);
     let view = view(&planned, &versions, arguments.undo);
     if arguments.json {
-        print_document(&view, &Unread::default());
+        print_document(&view, &Unread::default())?;
     } else {
-        conducting::print_line(plan_text(&view).trim_end());
+        conducting::print_data(plan_text(&view).trim_end())?;
     }
     if planned
         .prospect
@@ -160,10 +161,10 @@ async fn plan_reached(
     Ok(planned)
 }
 
-fn print_document(view: &PlanView<'_>, unread: &Unread) {
+fn print_document(view: &PlanView<'_>, unread: &Unread) -> Result<(), CommandError> {
     let mut document = plan_document(view);
     document["unreachable"] = serde_json::json!(unread.hosts);
-    conducting::print_line(&document.to_string());
+    conducting::print_data(&document.to_string())
 }
 
 /// Prints what an apply would do on the hosts that are there, for who reads documents, and says why the
@@ -185,8 +186,8 @@ async fn tell_rest(
     match planned {
         Some(Ok(planned)) => {
             let versions = versions(&planned.declaration);
-            print_document(&view(&planned, &versions, arguments.undo), &unread);
-            error
+            let printed = print_document(&view(&planned, &versions, arguments.undo), &unread);
+            printed.err().unwrap_or(error)
         }
         other => {
             let nothing = PlanView {
@@ -200,7 +201,9 @@ async fn tell_rest(
                 restarts: &BTreeMap::new(),
                 show_undo: false,
             };
-            print_document(&nothing, &unread);
+            if let Err(error) = print_document(&nothing, &unread) {
+                return error;
+            }
             let why = other.and_then(|planned| planned.err()?.text());
             why.into_iter().fold(error, CommandError::hint)
         }
@@ -374,6 +377,6 @@ fn save(planned: &Planned, choice: &Choice, path: &Path) -> Result<(), CommandEr
     let new = temporary(path);
     std::fs::write(&new, plan.to_yaml()).map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)?;
-    say!("saved: rosey apply {}", path.display());
+    say!("saved: rosey apply {}", quote(&path.display().to_string()));
     Ok(())
 }

@@ -141,7 +141,7 @@ async fn prepare(
     }
     let given = Given {
         yes: arguments.yes,
-        saved_plan: false,
+        saved_plan: None,
     };
     let mut settled = false;
     let (survey, prospect) = loop {

@@ -350,7 +350,7 @@ fn pasts(survey: &Survey) -> Vec<(AppName, Past<'_>)> {
 fn given(arguments: &arguments::Rollback) -> Given {
     Given {
         yes: arguments.yes,
-        saved_plan: false,
+        saved_plan: None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::report::table::{hosts_json, hosts_table};
 
 use super::Session;
 use super::arguments;
-use super::conducting::{hosts_of, print_line};
+use super::conducting::{hosts_of, print_data};
 use super::deployment::Deployment;
 use super::drift::{drifted, last_applied};
 use super::error::CommandError;
@@ -58,7 +58,7 @@ pub(super) async fn run(
     }
     // What can't be asked hides nothing else.
     if !all.is_empty() || several {
-        show(&arguments, &all, several);
+        show(&arguments, &all, several)?;
     }
     errors.extend(all.into_iter().flat_map(|shown| shown.unread.errors));
     let mut errors = errors.into_iter();
@@ -114,30 +114,31 @@ async fn shown(mut deployment: Deployment, mut unread: Unread) -> Result<Shown, 
     })
 }
 
-fn show(arguments: &arguments::Status, all: &[Shown], several: bool) {
+fn show(arguments: &arguments::Status, all: &[Shown], several: bool) -> Result<(), CommandError> {
     if arguments.json {
         let documents: Vec<_> = all.iter().map(document).collect();
         let document = match documents.as_slice() {
             [document] if !several => document.clone(),
             _ => json!({ "format_version": "1.0", "environments": documents }),
         };
-        print_line(&document.to_string());
-        return;
+        return print_data(&document.to_string());
     }
     for (index, shown) in all.iter().enumerate() {
         if several {
             let gap = if index == 0 { "" } else { "\n" };
-            print_line(&format!("{gap}{}", shown.environment));
+            print_data(&format!("{gap}{}", shown.environment))?;
         }
         if !shown.hosts.is_empty() {
-            print_line(hosts_table(&shown.hosts).trim_end());
+            print_data(hosts_table(&shown.hosts).trim_end())?;
         }
         for note in &shown.notes {
-            print_line(&format!("{}: {}", note.host, note.message));
-            let remedy = note.remedy.iter();
-            remedy.for_each(|remedy| print_line(&format!("  {remedy}")));
+            print_data(&format!("{}: {}", note.host, note.message))?;
+            if let Some(remedy) = &note.remedy {
+                print_data(&format!("  {remedy}"))?;
+            }
         }
     }
+    Ok(())
 }
 
 fn document(shown: &Shown) -> Value {

@@ -8,6 +8,7 @@ use crate::fleet::reach::target;
 use crate::remote::{self, HostKey, HostKeyError, Target, TrustError, Trusted};
 
 use super::Session;
+use super::approval;
 use super::arguments;
 use super::deployment::TerminalPrompt;
 use super::error::CommandError;
@@ -113,11 +114,7 @@ fn agree(
             .hint(line));
     }
     say!("  {hint}");
-    let asked = dialoguer::Confirm::new()
-        .with_prompt("Is it the same?")
-        .default(false)
-        .interact();
-    match asked {
+    match approval::answer("Is it the same?") {
         Ok(true) => Ok(()),
         _ => Err(CommandError::new(Exit::UNAPPROVED, "nothing was written")),
     }

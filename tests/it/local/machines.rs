@@ -256,3 +256,31 @@ fn names_are_shown_as_they_are_written() {
     let drift = here.rosey.run(&["drift", "test", "--json"]).exits(2).json();
     assert!(drift["findings"].to_string().contains(name), "{drift:#}");
 }
+
+#[test]
+fn an_environment_is_meant_before_a_file_of_its_name() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    project.write("test", "no plan");
+    here.apply().exits(0);
+    let ran = here.rosey.run(&["apply", "environments/test.kdl"]).exits(1);
+    assert!(ran.stderr.contains("rosey apply test"), "{}", ran.stderr);
+    project.write("bot/VERSION", "2.0.0");
+    here.apply().exits(0);
+    let ran = here.rosey.run(&["rollback", "test"]).exits(9);
+    assert!(!ran.stderr.contains("--out"), "{}", ran.stderr);
+    here.rosey.run(&["rollback", "test", "--yes"]).exits(0);
+    let history = here.rosey.run(&["history", "--json"]).exits(0).json();
+    assert_eq!(history["runs"][0]["version"], "1.0.0", "{history:#}");
+}
+
+#[test]
+fn data_that_cannot_be_written_is_an_error() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    for command in [&["plan", "test"][..], &["status", "test"], &["history"]] {
+        let full = std::fs::File::create("/dev/full").unwrap();
+        let mut command = here.rosey.command(command);
+        assert_eq!(command.stdout(full).status().unwrap().code(), Some(1));
+    }
+}
