@@ -15,11 +15,13 @@ use super::anew::{Anew, heads};
 use super::approval::{self, Given, Proposal, refuse_blocked};
 use super::arguments::{self, Choice};
 use super::conducting::{Conducted, Talk};
-use super::error::CommandError;
+use super::deployment::choose;
+use super::error::{CommandError, NEXT};
 use super::exit::Exit;
 use super::freeze::refuse_frozen;
 use super::plan::{Planned, body, holds, plan, versions, view, way_out};
 use super::project::Project;
+use super::protection::{Insisted, insist};
 use super::restating::Restatement;
 use super::say::say;
 use super::settling::{self, Settling};
@@ -31,23 +33,16 @@ pub(super) async fn run(
     session: &Session,
     arguments: arguments::Apply,
 ) -> Result<Exit, CommandError> {
-    let talk = Talk::begin(session, arguments.json);
+    let talk = Talk::begin(session, arguments.json).detailed(arguments.detailed_exitcode);
     let applied = match plan_and_apply(session, &arguments, &talk).await {
         Ok(applied) => applied,
         Err(error) => return Err(talk.refuse(error).await),
     };
-    let Applied {
-        outcome,
-        changes,
-        first,
-    } = applied;
+    let Applied { outcome, first } = applied;
     let exit = talk.end(&outcome).await;
     let silent = arguments.json || session.volume == Volume::Quiet;
     if let (OutcomeKind::Applied, Some(environment), false) = (outcome.outcome, first, silent) {
         say!("{}", next_steps(&environment));
-    }
-    if exit == Exit::DONE && changes && arguments.detailed_exitcode {
-        return Ok(Exit::DIFFERENCES);
     }
     Ok(exit)
 }
@@ -55,8 +50,6 @@ pub(super) async fn run(
 /// How an apply ended.
 struct Applied {
     outcome: Outcome,
-    /// Whether there was anything to change.
-    changes: bool,
     /// The environment, where nothing was ever applied of it before.
     first: Option<String>,
 }
@@ -88,11 +81,7 @@ async fn plan_and_apply(
             talk.outcome(outcome.clone());
             outcome
         };
-        return Ok(Applied {
-            outcome,
-            changes,
-            first,
-        });
+        return Ok(Applied { outcome, first });
     }
 }
 
@@ -138,11 +127,17 @@ async fn prepare(
         None => arguments.target.as_deref(),
     };
     let project = Project::open(around, environment)?;
-    protect(&project, arguments, saved.is_some())?;
+    let insisted = Insisted {
+        reason: arguments.reason.as_deref(),
+        version: arguments.version.is_some(),
+        saved_plan: saved.is_some(),
+    };
+    insist(&project, &insisted)?;
     let mut choice = arguments.choice.clone();
     if let Some(saved) = &saved {
         choice.only.clone_from(&saved.body.only);
         choice.except.clone_from(&saved.body.except);
+        refuse_other_choice(&project, &choice, &arguments.choice)?;
     }
     let version = arguments.version.as_deref();
     let planning = Planning {
@@ -153,7 +148,7 @@ async fn prepare(
     let mut planned = plan_steadily(session, project, &planning, talk).await?;
     let given = Given {
         yes: arguments.yes,
-        saved_plan: saved.is_some(),
+        saved_plan: Some(saved.is_some()),
     };
     let hold_to_saved = |planned: &Planned| match (&saved, file) {
         (Some(saved), Some(file)) => saved
@@ -236,14 +231,29 @@ async fn plan_steadily(
     }
 }
 
-/// Whether a target is a saved plan rather than an environment.
+/// Whether a target is a saved plan rather than an environment: a file may happen to have the name of one.
 fn is_file(around: &Surroundings, target: &str) -> bool {
     let looks_so = target.contains('/') || target.ends_with(".yaml") || target.ends_with(".yml");
-    looks_so || around.directory.join(target).is_file()
+    let is_environment = || {
+        let project = find_project(&around.directory);
+        project.is_ok_and(|project| project.environment(target).is_ok())
+    };
+    looks_so || (!is_environment() && around.directory.join(target).is_file())
+}
+
+/// Says what was meant where a declaration is named as if it were a saved plan.
+fn refuse_declaration(file: &str, environment: &str) -> Result<(), CommandError> {
+    if Path::new(file).extension().is_none_or(|it| it != "kdl") {
+        return Ok(());
+    }
+    let message = format!("{file} is a declaration and no saved plan");
+    Err(CommandError::new(Exit::ERROR, message)
+        .hint(format!("apply it: rosey apply {environment}")))
 }
 
 fn read_saved(around: &Surroundings, file: &str) -> Result<SavedPlan, CommandError> {
     let environment = named_after(around, file);
+    refuse_declaration(file, &environment)?;
     let stale = |error: &dyn std::fmt::Display| CommandError::new(Exit::STALE, error);
     let text = std::fs::read_to_string(file).map_err(|error| {
         let message = format!("the saved plan {file} can't be read: {error}");
@@ -270,40 +280,37 @@ fn named_after(around: &Surroundings, file: &str) -> String {
     known.unwrap_or("ENV").to_owned()
 }
 
-/// What the environment insists on.
-fn protect(
+/// Refuses to choose other hosts than those a saved plan is for: what was reviewed is applied as a whole, or
+/// not at all.
+fn refuse_other_choice(
     project: &Project,
-    arguments: &arguments::Apply,
-    saved: bool,
+    saved: &Choice,
+    given: &Choice,
 ) -> Result<(), CommandError> {
-    let protect = &project.environment.protect;
-    let environment = &project.environment.name;
-    let saved_plan = format!("a saved plan (rosey plan {environment} --out)");
-    let missing = [
-        (
-            protect.reason && arguments.reason.is_none(),
-            "--reason TEXT",
-        ),
-        (
-            protect.version && arguments.version.is_none(),
-            "--version VERSION",
-        ),
-        (protect.saved_plan && !saved, saved_plan.as_str()),
-    ];
-    let missing: Vec<_> = missing
-        .into_iter()
-        .filter(|it| it.0)
-        .map(|it| it.1)
-        .collect();
-    if missing.is_empty() {
+    if given.only.is_empty() && given.except.is_empty() {
         return Ok(());
     }
+    let hosts = |choice| {
+        let chosen = choose(project, choice, None)?.hosts.into_iter();
+        Ok::<BTreeSet<_>, CommandError>(chosen.map(|host| host.name).collect())
+    };
+    let (given, saved) = (hosts(given)?, hosts(saved)?);
+    if given == saved {
+        return Ok(());
+    }
+    let named = |hosts: BTreeSet<HostName>| {
+        let names: Vec<_> = hosts.iter().map(ToString::to_string).collect();
+        names.join(", ")
+    };
     let message = format!(
-        "{} is protected: it needs {}",
-        project.environment.name,
-        missing.join(" and ")
+        "the saved plan is for {}, and what was chosen now is {}: a saved plan is applied on all of its hosts",
+        named(saved),
+        named(given)
     );
-    Err(CommandError::new(Exit::UNAPPROVED, message))
+    let environment = &project.environment.name;
+    let hint =
+        format!("plan what was chosen: rosey plan {environment} --out, with the same choice");
+    Err(CommandError::new(Exit::ERROR, message).hint(hint))
 }
 
 /// Refuses what a verdict or a rollback holds, unless nothing would change anyway.
@@ -321,7 +328,7 @@ fn refuse_held(planned: &Planned) -> Result<(), CommandError> {
     let held: Vec<_> = held.collect();
     let hosts = holds.iter().map(|(member, _)| &member.host).collect();
     let environment = &planned.deployment.project.environment.name;
-    let error = CommandError::new(Exit::LOCKED, held.join("\nrosey: ")).hint(way_out(environment));
+    let error = CommandError::new(Exit::LOCKED, held.join(NEXT)).hint(way_out(environment));
     let without = without_held(&planned.prospect.plan, &hosts);
     Err(without.into_iter().fold(error, CommandError::hint))
 }
@@ -348,6 +355,7 @@ async fn execute(
         deployment,
         declaration,
         prospect,
+        choice,
         ..
     } = planned;
     let order = Order {
@@ -366,11 +374,10 @@ async fn execute(
     let environment = &deployment.project.environment;
     let (survey, addresses) = (&declaration.survey, &deployment.addresses);
     let run = compose(environment, order, &prospect, survey, addresses, toward);
-    let choice = &arguments.choice;
     let content = declaration.content;
     let conducted = Conducted {
         deployment: &deployment,
-        choice,
+        choice: &choice,
         run,
         content,
     };

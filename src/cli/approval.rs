@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, stdin};
 
+use dialoguer::console::{Key, Term};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::model::{Action, Finding, FindingClass, Plan};
@@ -10,7 +11,7 @@ use crate::report::progress::Volume;
 use crate::report::{PlanView, plan_text};
 
 use super::Session;
-use super::error::CommandError;
+use super::error::{CommandError, NEXT};
 use super::exit::Exit;
 use super::say::say;
 
@@ -19,8 +20,19 @@ use super::say::say;
 pub(super) struct Given {
     /// `--yes`.
     pub yes: bool,
-    /// A saved plan was reviewed before.
-    pub saved_plan: bool,
+    /// Whether a saved plan was reviewed before; none where a command has no saved plans.
+    pub saved_plan: Option<bool>,
+}
+
+impl Given {
+    /// Whether it stands for a person's answer.
+    fn agrees(self) -> bool {
+        self.yes || self.is_reviewed()
+    }
+
+    fn is_reviewed(self) -> bool {
+        self.saved_plan == Some(true)
+    }
 }
 
 /// What somebody has to agree to.
@@ -59,7 +71,7 @@ pub(super) async fn propose(session: &Session, proposal: Proposal<'_>) -> Result
     let given = proposal.given;
     // Who is asked sees what about, however quiet it is to be.
     let shown = session.volume > Volume::Quiet || asks(session, given);
-    if !proposal.json && !given.saved_plan && shown {
+    if !proposal.json && !given.is_reviewed() && shown {
         say!("{}", plan_text(&proposal.view).trim_end());
     }
     refuse_irreversible(proposal.view.plan, proposal.allow_irreversible)?;
@@ -84,7 +96,7 @@ pub(super) fn refuse_blocked(findings: &[Finding]) -> Result<(), CommandError> {
     if lines.is_empty() {
         return Ok(());
     }
-    Err(CommandError::new(Exit::BLOCKED, lines.join("\nrosey: ")))
+    Err(CommandError::new(Exit::BLOCKED, lines.join(NEXT)))
 }
 
 /// A finding with what to type below it.
@@ -115,7 +127,7 @@ fn refuse_irreversible(plan: &Plan, allowed: bool) -> Result<(), CommandError> {
 
 /// Whether a person will be asked.
 pub(super) fn asks(session: &Session, given: Given) -> bool {
-    !given.yes && !given.saved_plan && session.around.person
+    !given.agrees() && session.around.person
 }
 
 /// Asks a person, where there is one; otherwise acts only with `--yes`, in CI, or for a saved plan.
@@ -124,7 +136,7 @@ pub(super) fn asks(session: &Session, given: Given) -> bool {
 /// Exit code 9 when nobody agreed.
 pub(super) async fn ask(session: &Session, consent: &Consent<'_>) -> Result<(), CommandError> {
     let given = consent.given;
-    if given.yes || given.saved_plan {
+    if given.agrees() {
         return Ok(());
     }
     let nothing = if consent.settled {
@@ -145,27 +157,45 @@ pub(super) async fn ask(session: &Session, consent: &Consent<'_>) -> Result<(), 
     let message = format!("nobody is here to agree, so {nothing}");
     let error = CommandError::new(Exit::UNAPPROVED, message);
     let environment = consent.environment;
-    Err(error.hint(format!(
-        "agree with --yes, set CI, or apply a saved plan (rosey plan {environment} --out)"
-    )))
+    Err(error.hint(match given.saved_plan {
+        Some(_) => format!(
+            "agree with --yes, set CI, or apply a saved plan (rosey plan {environment} --out)"
+        ),
+        None => "agree with --yes, or set CI".to_owned(),
+    }))
 }
 
 /// A person's answer. It is waited for on a thread of its own, so that a signal is heard meanwhile.
 async fn confirmed(question: &str) -> Result<bool, CommandError> {
     let _terminal = Terminal::keep();
     let question = question.to_owned();
-    let answer = tokio::task::spawn_blocking(move || {
-        let confirm = dialoguer::Confirm::new().with_prompt(question);
-        confirm.default(false).interact()
-    });
+    let answer = tokio::task::spawn_blocking(move || answer(&question));
     match answer.await {
         Ok(Ok(answer)) => Ok(answer),
         // The terminal is raw while it is asked: Ctrl-C comes as a key.
-        Ok(Err(dialoguer::Error::IO(error))) if error.kind() == ErrorKind::Interrupted => {
-            Err(CommandError::cancelled(2))
-        }
+        Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => Err(CommandError::cancelled(2)),
         _ => Ok(false),
     }
+}
+
+/// Asks on the terminal and waits for a key: everything that ends a question means no, and only `y` yes.
+///
+/// # Errors
+/// [`ErrorKind::Interrupted`] after Ctrl-C, others where the terminal is gone.
+pub(super) fn answer(question: &str) -> std::io::Result<bool> {
+    /// Ctrl-D, as a raw terminal has it (ASCII, end of transmission).
+    const END: char = '\u{4}';
+    let terminal = Term::stderr();
+    terminal.write_str(&format!("{question} [y/N] "))?;
+    let agreed = loop {
+        match terminal.read_key()? {
+            Key::Char('y' | 'Y') => break true,
+            Key::Char('n' | 'N' | END) | Key::Enter | Key::Escape => break false,
+            _ => {}
+        }
+    };
+    terminal.write_line(if agreed { "yes" } else { "no" })?;
+    Ok(agreed)
 }
 
 /// The terminal as it was before a question: a signal ends the question, and must leave no raw terminal.
@@ -181,7 +211,7 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
             tcsetattr(stdin(), OptionalActions::Now, before).ok();
-            dialoguer::console::Term::stderr().show_cursor().ok();
+            Term::stderr().show_cursor().ok();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: what can be typed.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -386,4 +387,39 @@ pub struct Helper {
     /// Takes back what was cut off on this machine, and ends.
     #[arg(long, conflicts_with_all = ["digest", "unit"])]
     pub recover: bool,
+}
+
+/// Whether arguments that can't be understood ask for JSON lines, of which the last is an outcome.
+pub(super) fn wants_outcome(arguments: impl IntoIterator<Item = OsString>) -> bool {
+    let words: Vec<_> = arguments.into_iter().collect();
+    let mut named = words.iter().filter_map(|word| word.to_str());
+    let command = named.find(|word| !word.starts_with('-'));
+    let acts = command.is_some_and(|it| ["apply", "rollback", "remove"].contains(&it));
+    let has = |option: &str| words.iter().any(|word| word == option);
+    acts && has("--json") && !has("--list")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_json_lines_gets_an_outcome_whatever_else_was_typed() {
+        let wants = |line: &str| wants_outcome(line.split(' ').map(OsString::from));
+        for line in [
+            "apply --json --bogus",
+            "-v rollback prod --json x y",
+            "remove --json",
+        ] {
+            assert!(wants(line), "{line}");
+        }
+        for line in [
+            "apply --bogus",
+            "rollback prod --list --json --bogus",
+            "drift --json --bogus",
+            "--json",
+        ] {
+            assert!(!wants(line), "{line}");
+        }
+    }
 }

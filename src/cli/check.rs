@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::Secrets;
+use crate::config::{Rigour, Secrets};
 use crate::fleet::declared::{AppContent, Declaring};
 use crate::model::AppName;
 use crate::report::count;
@@ -24,7 +24,7 @@ pub(super) fn run(session: &Session, arguments: &arguments::Check) -> Result<Exi
         Check {
             environment: Some(name),
         } => vec![Project::open(&session.around, Some(name))],
-        Check { environment: None } => Project::all(&session.around)?,
+        Check { environment: None } => Project::all(&session.around, Rigour::Whole)?,
     };
     if projects.is_empty() {
         let error = CommandError::new(Exit::DECLARATION, "there is no environment yet");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 use crate::fleet::cancel::{Canceller, Cancelling};
@@ -14,7 +14,7 @@ use crate::fleet::events::Events;
 use crate::fleet::prospect::{Prospect, Survey};
 use crate::fleet::readback::host_outcome;
 use crate::fleet::run::{ContentSource, Run, RunEnd, conduct};
-use crate::model::{Event, EventKind, Outcome};
+use crate::model::{Event, EventKind, Outcome, OutcomeKind};
 use crate::report::progress::{Progress, Volume};
 use crate::report::{event_line, summary};
 
@@ -48,8 +48,10 @@ pub(super) struct Talk {
     cancelling: Cancelling,
     /// Whether something is being done on hosts that a signal must not leave half done.
     acting: watch::Sender<bool>,
-    /// The hosts as they were read last, for an outcome without a run.
+    /// The hosts as they were read last, for what no run says of them.
     seen: Mutex<Hosts>,
+    /// Whether changes have an exit code of their own.
+    detailed: bool,
 }
 
 /// What stands on the hosts of a survey, with their services where they were read.
@@ -70,6 +72,45 @@ pub(super) fn hosts_of(survey: &Survey, prospect: Option<&Prospect>) -> Hosts {
         hosts.entry(member.host.clone()).or_default().push(outcome);
     }
     hosts
+}
+
+/// What a command knows of how its run ends that the run itself doesn't.
+struct Told {
+    /// The hosts as they were read last.
+    seen: Hosts,
+    /// Whether changes have an exit code of their own.
+    detailed: bool,
+}
+
+impl Told {
+    /// The outcome with every chosen host and all of its apps, also those that the run had nothing to do with.
+    fn of(&self, mut outcome: Outcome) -> Outcome {
+        for (host, seen) in &self.seen {
+            let told = outcome.hosts.entry(host.clone()).or_default();
+            for app in seen {
+                if !told.iter().any(|it| it.app == app.app) {
+                    told.push(app.clone());
+                }
+            }
+            told.sort_by(|one, other| one.app.cmp(&other.app));
+        }
+        if self.detailed && outcome.outcome == OutcomeKind::Applied && outcome.exit_code == 0 {
+            outcome.exit_code = Exit::DIFFERENCES.0;
+        }
+        outcome
+    }
+
+    /// Passes on what happens, and the outcome as the command tells it.
+    async fn relay(self, mut from: UnboundedReceiver<Event>, to: UnboundedSender<Event>) -> Self {
+        while let Some(mut event) = from.recv().await {
+            if let EventKind::Outcome(outcome) = event.kind {
+                event.kind = EventKind::Outcome(self.of(outcome));
+            }
+            // Who has gone wants no more events.
+            to.send(event).ok();
+        }
+        self
+    }
 }
 
 impl Talk {
@@ -101,7 +142,13 @@ impl Talk {
             cancelling: on_signals(),
             acting: watch::channel(false).0,
             seen: Mutex::default(),
+            detailed: false,
         }
+    }
+
+    /// The same where changes have an exit code of their own.
+    pub fn detailed(self, detailed: bool) -> Self {
+        Self { detailed, ..self }
     }
 
     /// Notes how the hosts are, for an outcome without a run.
@@ -177,10 +224,20 @@ impl Talk {
             content,
         } = conducted;
         let recording = Recording::begin(session, &deployment.project, choice, &run);
-        let consumers = std::iter::once(self.sender.clone()).chain(recording.sender());
+        let told = Told {
+            seen: self.seen(),
+            detailed: self.detailed,
+        };
+        let (sender, receiver) = unbounded_channel();
+        let relay = tokio::spawn(told.relay(receiver, self.sender.clone()));
+        let consumers = std::iter::once(sender).chain(recording.sender());
         let events = Events::new(Surroundings::now, consumers.collect());
-        let end = conduct(run, &deployment.fleet, content, &events, &self.cancelling).await;
+        let mut end = conduct(run, &deployment.fleet, content, &events, &self.cancelling).await;
         drop(events);
+        match relay.await {
+            Ok(told) => end.outcome = told.of(end.outcome),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
         recording.end().await;
         end
     }
@@ -226,12 +283,7 @@ impl Talk {
     pub async fn refuse(self, error: CommandError) -> CommandError {
         let mut hosts = self.seen();
         hosts.extend(error.hosts.clone());
-        let outcome = Outcome {
-            run: None,
-            outcome: error.outcome(),
-            exit_code: error.exit.0,
-            hosts,
-        };
+        let outcome = error.refused(hosts);
         if self.json {
             self.events.emit(EventKind::Note {
                 host: None,
@@ -242,6 +294,33 @@ impl Talk {
         drop((self.sender, self.events));
         self.consumer.await.ok();
         error
+    }
+}
+
+/// Prints the outcome of a command that was refused before it could begin to talk.
+pub(super) fn print_refused(error: &CommandError) {
+    let outcome = EventKind::Outcome(error.refused(error.hosts.clone()));
+    let note = EventKind::Note {
+        host: None,
+        text: error.words(),
+    };
+    for kind in [note, outcome] {
+        let time = Surroundings::now();
+        print_line(&event_line(&Event { time, kind }));
+    }
+}
+
+/// Prints what was asked for on stdout, by a command that does nothing else.
+///
+/// # Errors
+/// Exit code 1 when it can't be written, such as to a full disk. A reader that has seen enough is no error.
+pub(super) fn print_data(text: &str) -> Result<(), CommandError> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let message = format!("what was asked for can't be written: {error}");
+            Err(CommandError::new(Exit::ERROR, message))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -24,9 +24,10 @@ use crate::step::registry::registry;
 use super::Session;
 use super::arguments::Choice;
 use super::conducting::hosts_of;
-use super::error::CommandError;
+use super::error::{CommandError, NEXT};
 use super::exit::Exit;
 use super::project::Project;
+use super::unread::Unread;
 
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -441,7 +442,7 @@ impl Deployment {
     /// answer, with why the others don't. Those are left out from then on.
     ///
     /// # Errors
-    /// Exit code 4 when none answers, 3 when what is wanted contradicts itself.
+    /// Exit code 3 when what is wanted contradicts itself.
     pub async fn prospect_some(
         &mut self,
         wanted: impl Fn(&Survey) -> BTreeMap<Member, Wanted>,
@@ -450,9 +451,6 @@ impl Deployment {
         let (mut survey, mut unread) = self.survey_some(BTreeMap::new()).await;
         loop {
             self.leave_out(&mut survey, &unread);
-            if self.fleet.is_empty() {
-                return Err(asking(&unread));
-            }
             let wanted = wanted(&survey);
             match self.try_prospect(&survey, wanted, findings).await {
                 Ok(prospect) => return Ok((survey, prospect, unread)),
@@ -462,6 +460,30 @@ impl Deployment {
                 }
             }
         }
+    }
+
+    /// Reaches the chosen hosts and asks what they know of the apps; those that can't be read are left out.
+    ///
+    /// # Errors
+    /// Exit code 1 when nothing is chosen.
+    pub async fn read_some(
+        session: &Session,
+        project: Project,
+        choice: &Choice,
+        app: Option<&str>,
+    ) -> Result<(Self, Survey, Unread), CommandError> {
+        let (mut deployment, missing) = Self::reach_some(session, project, choice, app).await?;
+        let mut unread = Unread::missing(&missing);
+        let survey = deployment.survey_rest(&mut unread).await;
+        Ok((deployment, survey, unread))
+    }
+
+    /// What the hosts know that can still be read; the others are left out from then on.
+    pub async fn survey_rest(&mut self, unread: &mut Unread) -> Survey {
+        let (mut survey, lost) = self.survey_some(BTreeMap::new()).await;
+        self.leave_out(&mut survey, &lost);
+        unread.add(&lost);
+        survey
     }
 
     fn leave_out(&mut self, survey: &mut Survey, unread: &[AskError]) {
@@ -481,7 +503,7 @@ pub(super) fn unreachable_hosts(errors: &[(HostName, ReachError)]) -> CommandErr
         .iter()
         .map(|(host, error)| format!("{host}: {error}"))
         .collect();
-    CommandError::new(Exit::UNREACHABLE, words.join("\nrosey: "))
+    CommandError::new(Exit::UNREACHABLE, words.join(NEXT))
 }
 
 /// Hosts that refuse or are lost.
@@ -494,7 +516,7 @@ pub(super) fn asking(errors: &[AskError]) -> CommandError {
         _ => Exit::UNREACHABLE,
     };
     let words: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    CommandError::new(exit, words.join("\nrosey: "))
+    CommandError::new(exit, words.join(NEXT))
 }
 
 fn wrong_declaration(errors: Vec<ConfigErrors>) -> CommandError {

@@ -26,30 +26,34 @@ use super::freeze::refuse_frozen;
 use super::healing::Healing;
 use super::notes::refuse_busy;
 use super::project::Project;
+use super::protection::{Insisted, insist};
 use super::restarts::restarts;
 use super::say::say;
 use super::settling::{self, Settling};
 use super::steady::steady;
 use super::surroundings::Surroundings;
+use super::unread::Unread;
 
 pub(super) async fn run(
     session: &Session,
     arguments: arguments::Drift,
 ) -> Result<Exit, CommandError> {
-    let project = Project::open(&session.around, Some(&arguments.environment))?;
-    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
-    let survey = deployment.survey(BTreeMap::new()).await?;
-    // The document is on stdout: what happens goes to a person's stderr.
-    let talk = arguments.heal.then(|| Talk::begin(session, false));
-    let Some(talk) = talk else {
-        let (survey, found) = look(&arguments, &deployment, survey).await?;
-        say(&arguments, &deployment, &survey, &found);
-        return Ok(if found.plan.is_empty() {
+    let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
+    let choice = &arguments.choice;
+    let read = Deployment::read_some(session, project, choice, None).await?;
+    let (mut deployment, survey, mut unread) = read;
+    if !arguments.heal || !unread.is_empty() {
+        let look = look_at_rest(&arguments, &mut deployment, survey, &mut unread);
+        let (survey, found) = look.await?;
+        say(&arguments, &deployment, (&survey, &unread), &found);
+        return unread.end(if found.plan.is_empty() {
             Exit::DONE
         } else {
             Exit::DIFFERENCES
         });
-    };
+    }
+    // The document is on stdout: what happens goes to a person's stderr.
+    let talk = Talk::begin(session, false);
     match find_and_heal(session, &arguments, (&deployment, survey), &talk).await {
         Ok(Some(outcome)) => {
             let exit = talk.end(&outcome).await;
@@ -110,11 +114,31 @@ async fn look(
     steady(environment, survey, again, read).await
 }
 
+/// The same of the hosts that can still be read: one that is lost meanwhile hides no other.
+async fn look_at_rest(
+    arguments: &arguments::Drift,
+    deployment: &mut Deployment,
+    mut survey: Survey,
+    unread: &mut Unread,
+) -> Result<(Survey, Prospect), CommandError> {
+    loop {
+        let error = match look(arguments, deployment, survey).await {
+            Err(error) if error.exit == Exit::UNREACHABLE => error,
+            looked => return looked,
+        };
+        let before = unread.hosts.len();
+        survey = deployment.survey_rest(unread).await;
+        if unread.hosts.len() == before {
+            return Err(error);
+        }
+    }
+}
+
 /// Says what was changed since, on stdout.
 fn say(
     arguments: &arguments::Drift,
     deployment: &Deployment,
-    survey: &Survey,
+    (survey, unread): (&Survey, &Unread),
     prospect: &Prospect,
 ) {
     let findings = findings(prospect);
@@ -129,6 +153,7 @@ fn say(
             "findings": findings,
             "mixed": !mixed(survey).is_empty(),
             "notes": deployment.notes(survey),
+            "unreachable": unread.hosts,
         });
         print_line(&document.to_string());
     } else {
@@ -139,11 +164,14 @@ fn say(
             .iter()
             .for_each(|finding| print_line(&finding.line()));
     }
-    if prospect.plan.is_empty() && !arguments.json {
-        print_line(&format!(
-            "{}: no drift",
-            deployment.project.environment.name
-        ));
+    if prospect.plan.is_empty() && !arguments.json && !deployment.fleet.is_empty() {
+        let environment = &deployment.project.environment.name;
+        let hosts = if unread.is_empty() {
+            ""
+        } else {
+            " on the hosts that could be read"
+        };
+        print_line(&format!("{environment}: no drift{hosts}"));
     }
 }
 
@@ -182,11 +210,16 @@ async fn prepare(
     let environment = &deployment.project.environment;
     let given = Given {
         yes: arguments.yes,
-        saved_plan: false,
+        saved_plan: None,
+    };
+    let is_explained = || {
+        let given = Insisted::reason(arguments.reason.as_deref());
+        insist(&deployment.project, &given)
     };
     refuse_busy(&survey, &environment.name)?;
     let settled = settling::is_needed(&survey);
     if settled {
+        is_explained()?;
         refuse_frozen(&survey, &environment.name)?;
         refuse_held(&survey, &environment.name)?;
         let command = "heal";
@@ -197,11 +230,18 @@ async fn prepare(
     let (survey, prospect) = look(arguments, deployment, survey).await?;
     if !anew.is_again() {
         // There is one document.
-        say(arguments, deployment, &survey, &prospect);
+        say(
+            arguments,
+            deployment,
+            (&survey, &Unread::default()),
+            &prospect,
+        );
     }
     if prospect.plan.is_empty() {
         return Ok(None);
     }
+    is_explained()?;
+    talk.saw(&survey, Some(&prospect));
     anew.planned_on(heads(&survey))?;
     refuse_frozen(&survey, &environment.name)?;
     refuse_held(&survey, &environment.name)?;

@@ -5,7 +5,7 @@ use std::fmt;
 
 use miette::Diagnostic;
 
-use crate::model::{HostName, HostOutcome, OutcomeKind};
+use crate::model::{HostName, HostOutcome, Outcome, OutcomeKind};
 
 use super::exit::Exit;
 
@@ -18,6 +18,9 @@ pub struct CommandError {
     what: What,
     hints: Vec<String>,
 }
+
+/// Between errors that are told together.
+pub(super) const NEXT: &str = "\nrosey: ";
 
 /// What is said of the apps of hosts.
 pub type Hosts = BTreeMap<HostName, Vec<HostOutcome>>;
@@ -82,6 +85,17 @@ impl CommandError {
         }
     }
 
+    /// The outcome of a command that failed so before it had a run.
+    #[must_use]
+    pub fn refused(&self, hosts: Hosts) -> Outcome {
+        Outcome {
+            run: None,
+            outcome: self.outcome(),
+            exit_code: self.exit.0,
+            hosts,
+        }
+    }
+
     /// Only an exit code: all has been said.
     #[must_use]
     pub fn said(exit: Exit) -> Self {
@@ -137,7 +151,8 @@ impl CommandError {
     #[must_use]
     pub fn words(&self) -> String {
         match &self.what {
-            What::Words(words) => words.clone(),
+            // On a terminal each of several errors begins with the program's name.
+            What::Words(words) => words.replace(NEXT, "\n"),
             What::Places(places) => places
                 .iter()
                 .map(ToString::to_string)

@@ -28,7 +28,7 @@ pub(super) async fn run(
         .as_deref()
         .map(|until| end(until, now))
         .transpose()?;
-    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
     // Every chosen host must be there: one that didn't hear of it would take the next apply.
     let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
     let survey = deployment.survey(BTreeMap::new()).await?;

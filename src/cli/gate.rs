@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::fleet::Events;
+use crate::fleet::ask::AskError;
 use crate::fleet::progress::Member;
 use crate::model::{EventKind, GateResult, Gates, Verdict};
 
 use super::deployment::{Deployment, asking};
 use super::error::CommandError;
 use super::exit::Exit;
+
+/// What gates have said.
+pub(super) type Results = BTreeMap<Member, Vec<GateResult>>;
 
 /// Reads the gates of members, all hosts at once: those given, or those of what stands. `settle`
 /// waits until they are stable; otherwise each is read once.
@@ -20,7 +24,22 @@ pub(super) async fn read(
     gates: BTreeMap<Member, Option<Gates>>,
     settle: bool,
     events: &Events,
-) -> Result<BTreeMap<Member, Vec<GateResult>>, CommandError> {
+) -> Result<Results, CommandError> {
+    let (results, errors) = read_some(deployment, gates, settle, events).await;
+    if errors.is_empty() {
+        Ok(results)
+    } else {
+        Err(asking(&errors))
+    }
+}
+
+/// The same of the hosts that answer, and why the others don't.
+pub(super) async fn read_some(
+    deployment: &Deployment,
+    gates: BTreeMap<Member, Option<Gates>>,
+    settle: bool,
+    events: &Events,
+) -> (Results, Vec<AskError>) {
     let mut tasks = Vec::new();
     for (member, gates) in gates {
         let (Some(connection), Some(address)) = (
@@ -57,11 +76,7 @@ pub(super) async fn read(
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
-    if errors.is_empty() {
-        Ok(results)
-    } else {
-        Err(asking(&errors))
-    }
+    (results, errors)
 }
 
 /// The code of the first gate that failed; 9 when none did but one was inconclusive; else 0.

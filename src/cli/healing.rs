@@ -14,7 +14,7 @@ use crate::model::{Digest, Finding, FindingClass};
 
 use super::Session;
 use super::deployment::{Deployment, asking};
-use super::error::CommandError;
+use super::error::{CommandError, NEXT};
 use super::exit::Exit;
 
 /// Content for a way to an earlier state, and where each host gets what it lacks.
@@ -69,7 +69,7 @@ impl Healing {
             .map(|finding| format!("{}: {}", finding.host, finding.message))
             .collect();
         if !lines.is_empty() {
-            return Err(CommandError::new(Exit::BLOCKED, lines.join("\nrosey: "))
+            return Err(CommandError::new(Exit::BLOCKED, lines.join(NEXT))
                 .hint("check out the source that was deployed, or apply what is declared now"));
         }
         Ok(Self {

@@ -11,7 +11,7 @@ use crate::report::table::table;
 
 use super::Session;
 use super::arguments;
-use super::conducting::print_line;
+use super::conducting::print_data;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::declaration;
@@ -28,9 +28,9 @@ pub(super) fn run(session: &Session, arguments: &arguments::History) -> Result<E
     };
     if arguments.json {
         let document = json!({ "format_version": "1.0", "environment": environment, "runs": runs });
-        print_line(&document.to_string());
+        print_data(&document.to_string())?;
     } else if !runs.is_empty() {
-        print_line(listed(&runs).trim_end());
+        print_data(listed(&runs).trim_end())?;
     }
     if runs.is_empty() {
         let of = environment

@@ -12,6 +12,8 @@ use std::path::Path;
 
 use crate::config::discover::DIRECTORY;
 
+use crate::model::shell::quote;
+
 use super::Session;
 use super::arguments;
 use super::error::CommandError;
@@ -45,7 +47,7 @@ pub(super) fn run(session: &Session, arguments: &arguments::Init) -> Result<Exit
         say!("wrote {}", shown(here, &path));
     }
     if !session.around.directory.starts_with(&directory) {
-        say!("\ncd {}", shown(here, &directory));
+        say!("\ncd {}", quote(&shown(here, &directory)));
     }
     say!("{}", next(&found));
     Ok(Exit::DONE)

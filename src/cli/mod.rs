@@ -28,6 +28,7 @@ mod notes;
 mod once;
 mod plan;
 mod project;
+mod protection;
 mod release_hold;
 mod recording;
 mod remove;
@@ -46,6 +47,7 @@ mod surroundings;
 mod trust;
 mod unfreeze;
 mod unlock;
+mod unread;
 mod variables;
 mod verify;
 mod waiting;
@@ -57,6 +59,7 @@ use clap::Parser;
 
 use crate::report::progress::Volume;
 use arguments::{Arguments, Command};
+use conducting::print_refused;
 use error::CommandError;
 use exit::Exit;
 use surroundings::Surroundings;
@@ -73,14 +76,17 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Asking for help is no error; anything else is wrong use.
-            let wrong = error.use_stderr();
             error.print().ok();
-            return if wrong {
-                ExitCode::from(Exit::ERROR.0)
-            } else {
-                ExitCode::SUCCESS
-            };
+            // Asking for help is no error; anything else is wrong use.
+            if !error.use_stderr() {
+                return ExitCode::SUCCESS;
+            }
+            if arguments::wants_outcome(std::env::args_os().skip(1)) {
+                let words = error.to_string();
+                let words = words.trim_end().trim_start_matches("error: ");
+                print_refused(&CommandError::new(Exit::ERROR, words));
+            }
+            return ExitCode::from(Exit::ERROR.0);
         }
     };
     let ended = match arguments.command {

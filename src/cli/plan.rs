@@ -7,7 +7,10 @@ use crate::fleet::declared::Declared;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Sought, Wanted};
 use crate::fleet::reach::ReachError;
-use crate::model::{Digest, EnvironmentName, Finding, FindingClass, Hold, HostName, ResourceId};
+use crate::model::shell::quote;
+use crate::model::{
+    Digest, EnvironmentName, Finding, FindingClass, Hold, HostName, Plan, ResourceId,
+};
 use crate::plan::saved::{Body, SavedMember, SavedPlan};
 use crate::report::{PlanView, VariableChange, plan_document, plan_text};
 
@@ -22,6 +25,7 @@ use super::restarts::restarts;
 use super::restating::Restatement;
 use super::say::say;
 use super::surroundings::Surroundings;
+use super::unread::Unread;
 use super::{Session, approval, conducting, variables};
 
 /// For how long a saved plan may be applied.
@@ -39,6 +43,8 @@ pub(super) struct Planned {
     pub variables: Vec<VariableChange>,
     /// How long the last restart of each service took.
     pub restarts: BTreeMap<ResourceId, u64>,
+    /// Which hosts were chosen.
+    pub choice: Choice,
 }
 
 pub(super) async fn run(
@@ -47,13 +53,15 @@ pub(super) async fn run(
 ) -> Result<Exit, CommandError> {
     let project = Project::open(&session.around, Some(&arguments.environment))?;
     let directory = project.directory.clone();
-    let planned = plan(
-        session,
-        project,
-        &arguments.choice,
-        arguments.version.as_deref(),
-    )
-    .await?;
+    let (choice, version) = (&arguments.choice, arguments.version.as_deref());
+    let (deployment, missing) = Deployment::reach_some(session, project, choice, None).await?;
+    if !missing.is_empty() {
+        if arguments.json {
+            return Err(tell_rest(session, deployment, &arguments, &missing).await);
+        }
+        return Err(lacking(session, &deployment, version, &missing).await);
+    }
+    let planned = plan_reached(session, deployment, choice, version).await?;
     if let Some(out) = &arguments.out {
         let default = || {
             directory
@@ -69,9 +77,9 @@ pub(super) async fn run(
     let versions = versions(&planned.declaration);
     let view = view(&planned, &versions, arguments.undo);
     if arguments.json {
-        conducting::print_line(&plan_document(&view).to_string());
+        print_document(&view, &Unread::default())?;
     } else {
-        conducting::print_line(plan_text(&view).trim_end());
+        conducting::print_data(plan_text(&view).trim_end())?;
     }
     if planned
         .prospect
@@ -99,10 +107,20 @@ pub(super) async fn plan(
     choice: &Choice,
     version: Option<&str>,
 ) -> Result<Planned, CommandError> {
-    let (mut deployment, missing) = Deployment::reach_some(session, project, choice, None).await?;
+    let (deployment, missing) = Deployment::reach_some(session, project, choice, None).await?;
     if !missing.is_empty() {
         return Err(lacking(session, &deployment, version, &missing).await);
     }
+    plan_reached(session, deployment, choice, version).await
+}
+
+/// Plans on the hosts that were reached.
+async fn plan_reached(
+    session: &Session,
+    mut deployment: Deployment,
+    choice: &Choice,
+    version: Option<&str>,
+) -> Result<Planned, CommandError> {
     let declaration = deployment.declaration(session, version).await?;
     let mut prospect = deployment
         .prospect(&declaration.survey, wanted(&declaration), Sought::Declared)
@@ -136,10 +154,60 @@ pub(super) async fn plan(
         declaration,
         prospect,
         restarts,
+        choice: choice.clone(),
     };
     let held = held(&planned);
     planned.prospect.findings.extend(held);
     Ok(planned)
+}
+
+fn print_document(view: &PlanView<'_>, unread: &Unread) -> Result<(), CommandError> {
+    let mut document = plan_document(view);
+    document["unreachable"] = serde_json::json!(unread.hosts);
+    conducting::print_data(&document.to_string())
+}
+
+/// Prints what an apply would do on the hosts that are there, for who reads documents, and says why the
+/// others aren't. Nothing of that can be applied: a plan is for all that was chosen.
+async fn tell_rest(
+    session: &Session,
+    deployment: Deployment,
+    arguments: &arguments::Plan,
+    missing: &[(HostName, ReachError)],
+) -> CommandError {
+    let unread = Unread::missing(missing);
+    let error = unreachable_hosts(missing);
+    let (choice, version) = (&arguments.choice, arguments.version.as_deref());
+    let planned = if deployment.fleet.is_empty() {
+        None
+    } else {
+        Some(plan_reached(session, deployment, choice, version).await)
+    };
+    match planned {
+        Some(Ok(planned)) => {
+            let versions = versions(&planned.declaration);
+            let printed = print_document(&view(&planned, &versions, arguments.undo), &unread);
+            printed.err().unwrap_or(error)
+        }
+        other => {
+            let nothing = PlanView {
+                environment: &arguments.environment,
+                versions: &BTreeMap::new(),
+                plan: &Plan::default(),
+                undo: &Plan::default(),
+                findings: &[],
+                changes: &BTreeMap::new(),
+                variables: &[],
+                restarts: &BTreeMap::new(),
+                show_undo: false,
+            };
+            if let Err(error) = print_document(&nothing, &unread) {
+                return error;
+            }
+            let why = other.and_then(|planned| planned.err()?.text());
+            why.into_iter().fold(error, CommandError::hint)
+        }
+    }
 }
 
 /// Why hosts are out of reach, and what stands in the way on those that are there: who has a first
@@ -309,6 +377,6 @@ fn save(planned: &Planned, choice: &Choice, path: &Path) -> Result<(), CommandEr
     let new = temporary(path);
     std::fs::write(&new, plan.to_yaml()).map_err(failed)?;
     std::fs::rename(&new, path).map_err(failed)?;
-    say!("saved: rosey apply {}", path.display());
+    say!("saved: rosey apply {}", quote(&path.display().to_string()));
     Ok(())
 }

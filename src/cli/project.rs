@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use crate::config::discover::find_project;
 use crate::config::{
-    App, Environment, SecretSource, Secrets, SourceOrigin, SystemSecrets, VersionSource, load,
+    App, Environment, Rigour, SecretSource, Secrets, SourceOrigin, SystemSecrets, VersionSource,
+    load_with,
 };
 use crate::content::build::{Build, build};
 use crate::content::{SourceTree, check_out, read_git, read_source};
@@ -44,6 +45,23 @@ impl Project {
     /// # Errors
     /// Exit code 3 when there is no such environment, or it is wrong.
     pub fn open(around: &Surroundings, name: Option<&str>) -> Result<Self, CommandError> {
+        Self::open_with(around, name, Rigour::Whole)
+    }
+
+    /// The same for a command that is about what stands on the servers: it needs no source, and goes on
+    /// whatever an unfinished edit has left there.
+    ///
+    /// # Errors
+    /// Exit code 3 when there is no such environment, or what is written in it is wrong.
+    pub fn open_standing(around: &Surroundings, name: Option<&str>) -> Result<Self, CommandError> {
+        Self::open_with(around, name, Rigour::Written)
+    }
+
+    fn open_with(
+        around: &Surroundings,
+        name: Option<&str>,
+        rigour: Rigour,
+    ) -> Result<Self, CommandError> {
         let project = find_project(&around.directory).map_err(declaration)?;
         let name = name.or(around.environment.as_deref());
         let path = match name {
@@ -51,25 +69,33 @@ impl Project {
             None => project.only_environment(),
         };
         let path = path.map_err(declaration)?;
-        Self::load(around, path, &project.directory)
+        Self::load(around, path, &project.directory, rigour)
     }
 
     /// Every environment of the project.
     ///
     /// # Errors
     /// Exit code 3 when there is no project.
-    pub fn all(around: &Surroundings) -> Result<Vec<Result<Self, CommandError>>, CommandError> {
+    pub fn all(
+        around: &Surroundings,
+        rigour: Rigour,
+    ) -> Result<Vec<Result<Self, CommandError>>, CommandError> {
         let project = find_project(&around.directory).map_err(declaration)?;
         let paths = project.environments.iter();
         Ok(paths
-            .map(|(_, path)| Self::load(around, path, &project.directory))
+            .map(|(_, path)| Self::load(around, path, &project.directory, rigour))
             .collect())
     }
 
-    fn load(around: &Surroundings, path: &Path, directory: &Path) -> Result<Self, CommandError> {
+    fn load(
+        around: &Surroundings,
+        path: &Path,
+        directory: &Path,
+        rigour: Rigour,
+    ) -> Result<Self, CommandError> {
         // Messages name files as a person at this place would.
         let shown = path.strip_prefix(&around.directory).unwrap_or(path);
-        let environment = load(shown, &words())
+        let environment = load_with(shown, &words(), rigour)
             .map_err(|errors| CommandError::at_places(Exit::DECLARATION, errors))?;
         Ok(Self {
             directory: directory.to_owned(),
@@ -155,6 +181,7 @@ impl Project {
                     self.build((around, app), directory, asked, masks)?;
                     let mut exclude = source.exclude.clone();
                     exclude.extend(inside(directory, &self.state(around)));
+                    exclude.extend(self.roots_here().filter_map(|root| inside(directory, root)));
                     let tree = read_source(directory, &exclude).map_err(declaration)?;
                     (tree, around.commit_of(directory))
                 }
@@ -183,6 +210,15 @@ impl Project {
             version,
             commit,
         })
+    }
+
+    /// Where apps are deployed to on this machine.
+    fn roots_here(&self) -> impl Iterator<Item = &Path> {
+        let environment = &self.environment;
+        let is_here = |host| environment.host(host).is_some_and(|host| host.is_local());
+        let here = environment.apps.iter();
+        let here = here.filter(move |app| app.hosts.iter().any(is_here));
+        here.map(|app| Path::new(app.root.as_str()))
     }
 
     fn build(
@@ -243,8 +279,9 @@ fn version_before(app: &App, directory: &Path, asked: Option<&str>) -> Option<St
     }
 }
 
-/// The pattern that leaves rosey's own state out of a source around it: each run writes to it, so with it no
-/// two would deploy the same. None where it lies elsewhere, or isn't there yet.
+/// The pattern that leaves something of rosey's own out of a source around it, its state or what is deployed:
+/// each run writes to it, so with it no two would deploy the same. None where it lies elsewhere, or isn't there
+/// yet.
 fn inside(source: &Path, state: &Path) -> Option<String> {
     let (source, state) = (source.canonicalize().ok()?, state.canonicalize().ok()?);
     let path = state.strip_prefix(source).ok()?.to_str()?;

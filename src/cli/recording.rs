@@ -21,7 +21,9 @@ impl Recording {
             .parts
             .values()
             .filter_map(|part| part.generation.version.clone());
-        let version = versions.max().filter(|_| run.command == "apply");
+        let version = versions
+            .max()
+            .filter(|_| ["apply", "rollback"].contains(&run.command.as_str()));
         let (only, except) = (choice.only.clone(), choice.except.clone());
         let about = About {
             version,

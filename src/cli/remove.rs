@@ -24,6 +24,7 @@ use super::freeze::refuse_frozen;
 use super::marking::busy;
 use super::notes::refuse_busy;
 use super::project::Project;
+use super::protection::{Insisted, insist};
 use super::say::say;
 use super::settling::{self, Settling};
 use super::steady::is_disturbed;
@@ -130,7 +131,8 @@ async fn prepare(
     talk: &Talk,
     anew: &mut Anew<Plan>,
 ) -> Result<Removing, CommandError> {
-    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
+    insist(&project, &Insisted::reason(arguments.reason.as_deref()))?;
     let app = arguments.app.as_deref();
     let mut deployment = Deployment::reach(session, project, &arguments.choice, app).await?;
     if let Some(root) = &arguments.root {
@@ -139,7 +141,7 @@ async fn prepare(
     }
     let given = Given {
         yes: arguments.yes,
-        saved_plan: false,
+        saved_plan: None,
     };
     let mut settled = false;
     let (survey, prospect) = loop {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::content::{Manifest, PathChange, Patterns};
+use crate::content::{EntryPath, Manifest, PathChange, Patterns};
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Seen};
 use crate::model::{ResourceId, ResourceKind};
@@ -80,7 +80,7 @@ fn manifest<'a>(seen: &'a Seen, tree: &str) -> Option<&'a Manifest> {
 fn differences(new: &Manifest, old: &Manifest) -> Vec<PathChange> {
     let changes = new.compare(old, &Patterns::lenient(&[]));
     let change = |(path, change, detail): (_, _, _)| PathChange {
-        path: crate::content::EntryPath::to_string(&path),
+        path: EntryPath::shown(&path),
         change,
         detail,
         owner: None,

@@ -23,6 +23,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::healing::Healing;
 use super::project::Project;
+use super::protection::{Insisted, insist};
 use super::restarts::restarts;
 use super::settling::{self, Settling};
 use super::steady::is_disturbed;
@@ -128,7 +129,8 @@ async fn prepare(
     talk: &Talk,
     anew: &mut Anew<Agreed>,
 ) -> Result<Going, CommandError> {
-    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
+    insist(&project, &Insisted::reason(arguments.reason.as_deref()))?;
     let deployment = Deployment::reach(
         session,
         project,
@@ -348,7 +350,7 @@ fn pasts(survey: &Survey) -> Vec<(AppName, Past<'_>)> {
 fn given(arguments: &arguments::Rollback) -> Given {
     Given {
         yes: arguments.yes,
-        saved_plan: false,
+        saved_plan: None,
     }
 }
 
@@ -402,15 +404,10 @@ fn versions(toward: &BTreeMap<Member, Toward>) -> BTreeMap<String, String> {
 
 /// `rosey rollback --list`
 async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit, CommandError> {
-    let project = Project::open(&session.around, Some(&arguments.environment))?;
-    let deployment = Deployment::reach(
-        session,
-        project,
-        &arguments.choice,
-        arguments.app.as_deref(),
-    )
-    .await?;
-    let survey = deployment.survey(BTreeMap::new()).await?;
+    let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
+    let app = arguments.app.as_deref();
+    let read = Deployment::read_some(session, project, &arguments.choice, app).await?;
+    let (_, survey, unread) = read;
     let pasts: Vec<(AppName, Vec<Milestone>)> = pasts(&survey)
         .into_iter()
         .map(|(app, past)| (app, past.milestones()))
@@ -426,9 +423,14 @@ async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit
         });
         let generations: Vec<_> = generations.collect();
         let environment = &arguments.environment;
-        let document = json!({ "format_version": "1.0", "environment": environment, "generations": generations });
+        let document = json!({
+            "format_version": "1.0",
+            "environment": environment,
+            "generations": generations,
+            "unreachable": unread.hosts,
+        });
         print_line(&document.to_string());
-        return Ok(Exit::DONE);
+        return unread.end(Exit::DONE);
     }
     let rows = pasts.iter().flat_map(|(app, milestones)| {
         milestones.iter().rev().map(move |it| {
@@ -451,7 +453,7 @@ async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit
     });
     let head = ["app", "generation", "version", "release", "when", ""];
     print_line(table(&head, rows.collect()).trim_end());
-    Ok(Exit::DONE)
+    unread.end(Exit::DONE)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::report::{duration, message};
 
 use super::Session;
 use super::arguments;
-use super::conducting::print_line;
+use super::conducting::print_data;
 use super::error::CommandError;
 use super::exit::Exit;
 use super::history::{ending, moment, path, unreadable, who};
@@ -24,9 +24,9 @@ pub(super) fn run(session: &Session, arguments: &arguments::Show) -> Result<Exit
     };
     let detail = history.run(&arguments.run).map_err(unreadable)?;
     if arguments.json {
-        print_line(&document(&detail)?.to_string());
+        print_data(&document(&detail)?.to_string())?;
     } else {
-        print_line(text(&detail).trim_end());
+        print_data(text(&detail).trim_end())?;
     }
     Ok(Exit::DONE)
 }

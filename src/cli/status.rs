@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::config::Rigour;
 use crate::fleet::mixed::mixed;
 use crate::fleet::prospect::Sought;
 use crate::model::{Finding, FindingClass, HostName, HostOutcome};
@@ -11,13 +12,14 @@ use crate::report::table::{hosts_json, hosts_table};
 
 use super::Session;
 use super::arguments;
-use super::conducting::{hosts_of, print_line};
-use super::deployment::{Deployment, asking, unreachable_hosts};
+use super::conducting::{hosts_of, print_data};
+use super::deployment::Deployment;
 use super::drift::{drifted, last_applied};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
 use super::say::say;
+use super::unread::Unread;
 
 /// What one environment shows.
 struct Shown {
@@ -25,10 +27,8 @@ struct Shown {
     hosts: BTreeMap<HostName, Vec<HostOutcome>>,
     mixed: bool,
     notes: Vec<Finding>,
-    /// Hosts that couldn't be read, each with why.
-    unread: Vec<(HostName, String)>,
-    /// What to say of them.
-    errors: Vec<CommandError>,
+    /// Hosts that couldn't be read.
+    unread: Unread,
 }
 
 pub(super) async fn run(
@@ -38,10 +38,10 @@ pub(super) async fn run(
     let around = &session.around;
     let named = arguments.environment.as_deref();
     let projects = if named.is_some() || around.environment.is_some() {
-        vec![Project::open(around, named)]
+        vec![Project::open_standing(around, named)]
     } else {
         // Nothing named: an operator wants to see everything.
-        Project::all(around)?
+        Project::all(around, Rigour::Written)?
     };
     let several = projects.len() > 1;
     let mut all = Vec::new();
@@ -58,9 +58,9 @@ pub(super) async fn run(
     }
     // What can't be asked hides nothing else.
     if !all.is_empty() || several {
-        show(&arguments, &all, several);
+        show(&arguments, &all, several)?;
     }
-    errors.extend(all.into_iter().flat_map(|shown| shown.errors));
+    errors.extend(all.into_iter().flat_map(|shown| shown.unread.errors));
     let mut errors = errors.into_iter();
     let Some(first) = errors.next() else {
         return Ok(Exit::DONE);
@@ -77,25 +77,16 @@ async fn look(
     project: Project,
 ) -> Result<Shown, CommandError> {
     let choice = &arguments.choice;
-    let (deployment, unreachable) = Deployment::reach_some(session, project, choice, None).await?;
-    if deployment.fleet.is_empty() {
-        return Err(unreachable_hosts(&unreachable));
-    }
-    let mut shown = shown(deployment).await?;
-    if !unreachable.is_empty() {
-        shown.errors.insert(0, unreachable_hosts(&unreachable));
-    }
-    let unreachable = unreachable.into_iter();
-    let unread = unreachable.map(|(host, error)| (host, error.to_string()));
-    shown.unread.extend(unread);
-    Ok(shown)
+    let (deployment, missing) = Deployment::reach_some(session, project, choice, None).await?;
+    shown(deployment, Unread::missing(&missing)).await
 }
 
-/// What the hosts of a deployment show that can be read.
-async fn shown(mut deployment: Deployment) -> Result<Shown, CommandError> {
-    let (survey, prospect, unread) = deployment
+/// What the hosts of a deployment show that can be read, beside those that aren't there.
+async fn shown(mut deployment: Deployment, mut unread: Unread) -> Result<Shown, CommandError> {
+    let (survey, prospect, lost) = deployment
         .prospect_some(last_applied, Sought::Nothing)
         .await?;
+    unread.add(&lost);
     let hosts = hosts_of(&survey, Some(&prospect));
     let mut notes = deployment.notes(&survey);
     notes.extend(deployment.holds(&survey));
@@ -119,51 +110,45 @@ async fn shown(mut deployment: Deployment) -> Result<Shown, CommandError> {
         hosts,
         mixed: !mixed(&survey).is_empty(),
         notes,
-        errors: (!unread.is_empty())
-            .then(|| asking(&unread))
-            .into_iter()
-            .collect(),
-        unread: unread
-            .iter()
-            .map(|error| (error.host().clone(), error.to_string()))
-            .collect(),
+        unread,
     })
 }
 
-fn show(arguments: &arguments::Status, all: &[Shown], several: bool) {
+fn show(arguments: &arguments::Status, all: &[Shown], several: bool) -> Result<(), CommandError> {
     if arguments.json {
         let documents: Vec<_> = all.iter().map(document).collect();
         let document = match documents.as_slice() {
             [document] if !several => document.clone(),
             _ => json!({ "format_version": "1.0", "environments": documents }),
         };
-        print_line(&document.to_string());
-        return;
+        return print_data(&document.to_string());
     }
     for (index, shown) in all.iter().enumerate() {
         if several {
             let gap = if index == 0 { "" } else { "\n" };
-            print_line(&format!("{gap}{}", shown.environment));
+            print_data(&format!("{gap}{}", shown.environment))?;
         }
-        print_line(hosts_table(&shown.hosts).trim_end());
+        if !shown.hosts.is_empty() {
+            print_data(hosts_table(&shown.hosts).trim_end())?;
+        }
         for note in &shown.notes {
-            print_line(&format!("{}: {}", note.host, note.message));
-            let remedy = note.remedy.iter();
-            remedy.for_each(|remedy| print_line(&format!("  {remedy}")));
+            print_data(&format!("{}: {}", note.host, note.message))?;
+            if let Some(remedy) = &note.remedy {
+                print_data(&format!("  {remedy}"))?;
+            }
         }
     }
+    Ok(())
 }
 
 fn document(shown: &Shown) -> Value {
-    let unread = shown.unread.iter();
-    let unread: BTreeMap<_, _> = unread.map(|(host, why)| (host, why)).collect();
     json!({
         "format_version": "1.0",
         "environment": shown.environment,
         "hosts": hosts_json(&shown.hosts),
         "mixed": shown.mixed,
         "notes": shown.notes,
-        "unreachable": unread,
+        "unreachable": shown.unread.hosts,
     })
 }
 
@@ -178,24 +163,29 @@ mod tests {
             let lost = vec![Fault::Lost { at, after: false }];
             let lab = Lab::new(&[("a", vec![]), ("b", lost)]);
             let (_directory, deployment) = Deployment::of(&lab);
-            let shown = shown(deployment).await.ok().unwrap();
+            let shown = shown(deployment, Unread::default()).await.ok().unwrap();
             let known = &shown.hosts[&host("a")][0];
             assert_eq!(known.version.as_deref(), Some("1.1"), "{at}");
             assert_eq!(known.healthy, Some(true), "{at}");
             assert!(!shown.hosts.contains_key(&host("b")), "{at}");
-            assert_eq!(shown.unread[0].0, host("b"), "{at}");
-            assert_eq!(shown.errors[0].exit, Exit::UNREACHABLE, "{at}");
+            assert!(shown.unread.hosts.contains_key(&host("b")), "{at}");
+            assert_eq!(shown.unread.errors[0].exit, Exit::UNREACHABLE, "{at}");
         }
     }
 
     #[tokio::test]
-    async fn where_no_host_can_be_read_there_is_nothing_to_show() {
+    async fn where_no_host_can_be_read_that_is_what_is_shown() {
         let lost = vec![Fault::Lost {
             at: "survey",
             after: false,
         }];
         let (_directory, deployment) = Deployment::of(&Lab::new(&[("a", lost)]));
-        let error = shown(deployment).await.err().unwrap();
-        assert_eq!(error.exit, Exit::UNREACHABLE);
+        let shown = shown(deployment, Unread::default()).await.ok().unwrap();
+        assert!(shown.hosts.is_empty());
+        assert_eq!(
+            document(&shown)["unreachable"].as_object().unwrap().len(),
+            1
+        );
+        assert_eq!(shown.unread.errors[0].exit, Exit::UNREACHABLE);
     }
 }

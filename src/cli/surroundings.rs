@@ -11,6 +11,9 @@ use crate::model::{Author, RunId};
 use super::error::CommandError;
 use super::exit::Exit;
 
+/// Where a project's state usually lies.
+const USUAL: &str = ".rosey";
+
 /// What surrounds the program.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
@@ -94,17 +97,24 @@ impl Surroundings {
         })
     }
 
-    /// Where history and caches of a project lie: `.rosey` in it, unless `$ROSEY_STATE` says otherwise.
+    /// Where caches of a project lie, and its history with them: `.rosey` in it, unless `$ROSEY_STATE` says
+    /// otherwise. Where that is the history itself, caches lie in `.rosey` beside it.
     #[must_use]
     pub fn state_of(&self, project: &Path) -> PathBuf {
-        let usual = || project.join(".rosey");
-        self.state.clone().unwrap_or_else(usual)
+        match &self.state {
+            None => project.join(USUAL),
+            Some(state) if is_database(state) => state.with_file_name(USUAL),
+            Some(state) => state.clone(),
+        }
     }
 
     /// Where its history lies.
     #[must_use]
     pub fn history_of(&self, project: &Path) -> PathBuf {
-        self.state_of(project).join("rosey.db")
+        match &self.state {
+            Some(state) if is_database(state) => state.clone(),
+            _ => self.state_of(project).join("rosey.db"),
+        }
     }
 
     /// Who begins a run now, and why.
@@ -167,6 +177,12 @@ impl Surroundings {
         let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         RunId(format!("{now}-{random}"))
     }
+}
+
+/// Whether `$ROSEY_STATE` names the history itself rather than the directory that holds it.
+fn is_database(state: &Path) -> bool {
+    let named_so = state.extension().is_some_and(|it| it == "db") && !state.is_dir();
+    named_so || state.is_file()
 }
 
 /// What git says; none where it says nothing useful (no git, no repository, no commit).

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Host, Reach};
+use crate::config::{Host, Reach, Rigour};
 use crate::fleet::reach::target;
 use crate::remote::{self, HostKey, HostKeyError, Target, TrustError, Trusted};
 
 use super::Session;
+use super::approval;
 use super::arguments;
 use super::deployment::TerminalPrompt;
 use super::error::CommandError;
@@ -113,11 +114,7 @@ fn agree(
             .hint(line));
     }
     say!("  {hint}");
-    let asked = dialoguer::Confirm::new()
-        .with_prompt("Is it the same?")
-        .default(false)
-        .interact();
-    match asked {
+    match approval::answer("Is it the same?") {
         Ok(true) => Ok(()),
         _ => Err(CommandError::new(Exit::UNAPPROVED, "nothing was written")),
     }
@@ -139,7 +136,7 @@ fn is_same(expected: &str, shown: &str) -> bool {
 fn find(session: &Session, name: &str) -> Result<Target, CommandError> {
     let around = &session.around;
     // Outside of a project, and in one that is wrong, an address is all there is to go by.
-    let projects = Project::all(around).unwrap_or_default();
+    let projects = Project::all(around, Rigour::Written).unwrap_or_default();
     let hosts: Vec<Host> = projects
         .into_iter()
         .flatten()

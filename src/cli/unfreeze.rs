@@ -16,7 +16,7 @@ pub(super) async fn run(
     session: &Session,
     arguments: arguments::Unfreeze,
 ) -> Result<Exit, CommandError> {
-    let project = Project::open(&session.around, Some(&arguments.environment))?;
+    let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
     let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
     let survey = deployment.survey(BTreeMap::new()).await?;
     let frozen: Vec<_> = survey

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::fleet::Events;
 use crate::fleet::progress::Member;
-use crate::model::{GateResult, Gates, Verdict};
+use crate::fleet::prospect::Survey;
+use crate::model::{GateResult, Gates, HostName, Verdict};
 use crate::report::table::table;
 
 use super::arguments;
@@ -14,6 +15,7 @@ use super::conducting::print_line;
 use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::gate::Results;
 use super::project::Project;
 use super::surroundings::Surroundings;
 use super::{Session, gate};
@@ -22,17 +24,39 @@ pub(super) async fn run(
     session: &Session,
     arguments: arguments::Verify,
 ) -> Result<Exit, CommandError> {
-    let project = Project::open(&session.around, Some(&arguments.environment))?;
-    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
-    let survey = deployment.survey(BTreeMap::new()).await?;
-    let current = |member: &Member| {
-        survey
-            .members
-            .get(member)
-            .and_then(|it| it.ledger.as_ref())
-            .and_then(|it| it.current())
+    let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
+    let choice = &arguments.choice;
+    let (deployment, survey, mut unread) =
+        Deployment::read_some(session, project, choice, None).await?;
+    let (results, refusal) = match to_read(&arguments, &deployment, &survey) {
+        Ok(gates) => {
+            let events = Events::new(Surroundings::now, Vec::new());
+            let read = gate::read_some(&deployment, gates, arguments.post, &events);
+            let (results, lost) = read.await;
+            unread.add(&lost);
+            (results, None)
+        }
+        Err(error) => (Results::new(), Some(error)),
     };
-    let mut gates: BTreeMap<Member, Option<Gates>> = BTreeMap::new();
+    let exit = gate::exit_of(results.values().flatten());
+    let unreachable = unread.hosts.clone();
+    let ended = refusal.map_or_else(|| unread.end(exit), Err);
+    let exit = ended.as_ref().map_or_else(|error| error.exit, |exit| *exit);
+    say(&arguments, &results, exit, &unreachable);
+    ended
+}
+
+/// The members whose gates are to be read.
+fn to_read(
+    arguments: &arguments::Verify,
+    deployment: &Deployment,
+    survey: &Survey,
+) -> Result<BTreeMap<Member, Option<Gates>>, CommandError> {
+    let current = |member: &Member| {
+        let surveyed = survey.members.get(member)?;
+        surveyed.ledger.as_ref()?.current()
+    };
+    let mut gates = BTreeMap::new();
     for member in deployment.addresses.keys() {
         let Some(generation) = current(member) else {
             // No verdict on an app: nothing says yet how healthy it should be.
@@ -56,9 +80,16 @@ pub(super) async fn run(
         }
         gates.insert(member.clone(), None);
     }
-    let events = Events::new(Surroundings::now, Vec::new());
-    let results = gate::read(&deployment, gates, arguments.post, &events).await?;
-    let exit = gate::exit_of(results.values().flatten());
+    Ok(gates)
+}
+
+/// Says what the gates have said, on stdout.
+fn say(
+    arguments: &arguments::Verify,
+    results: &Results,
+    exit: Exit,
+    unreachable: &BTreeMap<HostName, String>,
+) {
     if arguments.json {
         let rows =
             results.iter().flat_map(|(member, results)| {
@@ -74,9 +105,10 @@ pub(super) async fn run(
             "healthy": exit == Exit::DONE,
             "exit_code": exit.0,
             "gates": rows.collect::<Vec<_>>(),
+            "unreachable": unreachable,
         });
         print_line(&document.to_string());
-    } else {
+    } else if !results.is_empty() {
         let rows = results.iter().flat_map(|(member, results)| {
             results.iter().map(move |result| {
                 let detail = match result.verdict {
@@ -100,5 +132,4 @@ pub(super) async fn run(
             .trim_end(),
         );
     }
-    Ok(exit)
 }

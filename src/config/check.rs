@@ -20,7 +20,6 @@ use super::word::{Claimed, Text};
 pub(crate) fn check(environment: &Environment, beside: &Beside) -> Vec<Problem> {
     let mut problems = Vec::new();
     names(environment, &mut problems);
-    asserts(environment, &mut problems);
     roots(environment, &mut problems);
     claims(environment, &mut problems);
     references(environment, &mut problems);
@@ -59,7 +58,9 @@ fn names(environment: &Environment, problems: &mut Vec<Problem>) {
     }
 }
 
-fn asserts(environment: &Environment, problems: &mut Vec<Problem>) {
+/// What the environment asserts of its own values, and what doesn't hold.
+pub(crate) fn asserts(environment: &Environment) -> Vec<Problem> {
+    let mut problems = Vec::new();
     for assert in &environment.asserts {
         let base = Scope::new(environment.name.clone(), environment.variables.clone());
         let hosts = environment.hosts.iter();
@@ -103,6 +104,7 @@ fn asserts(environment: &Environment, problems: &mut Vec<Problem>) {
         };
         problems.push(Problem::new(message).at(assert.place, label));
     }
+    problems
 }
 
 /// Pairs of apps with a host in common, each pair once.

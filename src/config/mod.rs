@@ -64,12 +64,30 @@ pub use template::{Rendered, Scope, TemplateError};
 pub use value::{Value, Variables};
 pub use word::{Claim, Claimed, Declaration, FileContent, NamedFile, Reference, Text, Word};
 
+/// How much of a declaration has to be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rigour {
+    /// All of it, with the files that it names and what it asserts: it is to be deployed.
+    Whole,
+    /// What is written in it. What is on the servers is known to their ledgers, so nothing is asked of
+    /// sources and asserts that an unfinished edit may have left wrong.
+    Written,
+}
+
 /// Loads the environment whose file is at `path`; `words` are the step kinds'.
 ///
 /// # Errors
 /// Everything that is wrong with the file, its includes and the files that
 /// they name.
 pub fn load(path: &Path, words: &[Word]) -> Result<Environment, ConfigErrors> {
+    load_with(path, words, Rigour::Whole)
+}
+
+/// The same with as much as has to be right.
+///
+/// # Errors
+/// Everything that is wrong with the file and its includes, and of the rest what has to be right.
+pub fn load_with(path: &Path, words: &[Word], rigour: Rigour) -> Result<Environment, ConfigErrors> {
     let grammar = grammar::Grammar::environment(words);
     let include::Loaded {
         mut sources,
@@ -108,7 +126,10 @@ pub fn load(path: &Path, words: &[Word]) -> Result<Environment, ConfigErrors> {
     }
     problems.extend(read);
     problems.extend(check::check(&environment, &beside));
-    problems.extend(files::check(&environment, &beside, &mut sources));
+    if rigour == Rigour::Whole {
+        problems.extend(check::asserts(&environment));
+        problems.extend(files::check(&environment, &beside, &mut sources));
+    }
     if problems.is_empty() {
         environment.sources = Arc::new(sources);
         Ok(environment)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +38,29 @@ impl EntryPath {
         Path::new(OsStr::from_bytes(&self.0))
     }
 
+    /// The path as it is shown: letters of every script as they are, and what would disturb or isn't text
+    /// by its bytes, as `%0A`.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let mut shown = String::new();
+        for chunk in self.0.utf8_chunks() {
+            for letter in chunk.valid().chars() {
+                if disturbs(letter) {
+                    let mut bytes = [0; 4];
+                    for byte in letter.encode_utf8(&mut bytes).bytes() {
+                        let _ = write!(shown, "%{byte:02X}");
+                    }
+                } else {
+                    shown.push(letter);
+                }
+            }
+            for byte in chunk.invalid() {
+                let _ = write!(shown, "%{byte:02X}");
+            }
+        }
+        shown
+    }
+
     /// The path of this entry in a tree that stands at `root`.
     #[must_use]
     pub fn below(&self, root: &Path) -> PathBuf {
@@ -50,6 +73,13 @@ impl EntryPath {
         let end = self.0.iter().rposition(|byte| *byte == b'/')?;
         Some(Self(self.0[..end].to_vec()))
     }
+}
+
+/// Whether a letter would end the line or change how the rest of it is shown (Unicode, annex 9: what sets
+/// the direction of text).
+fn disturbs(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Display for EntryPath {
@@ -304,6 +334,14 @@ mod tests {
     }
 
     const DIRECTORY: ManifestEntry = ManifestEntry::Directory { mode: 0o755 };
+
+    #[test]
+    fn a_path_is_shown_as_it_is_written_unless_that_would_disturb() {
+        let shown = |bytes: &[u8]| EntryPath::new(bytes).unwrap().shown();
+        assert_eq!(shown("Ünï/100% 文.txt".as_bytes()), "Ünï/100% 文.txt");
+        assert_eq!(shown(b"a\nb\x1b\xff"), "a%0Ab%1B%FF");
+        assert_eq!(shown("a\u{202e}b".as_bytes()), "a%E2%80%AEb");
+    }
 
     #[test]
     fn a_directory_digest_changes_with_anything_below_and_with_nothing_else() {

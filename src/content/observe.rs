@@ -268,7 +268,10 @@ fn changes(
             let entry = path.map_or(Some(top), |path| found.get(path));
             let root = query.root.display();
             PathChange {
-                path: path.map_or_else(|| root.to_string(), |path| format!("{root}/{path}")),
+                path: path.map_or_else(
+                    || root.to_string(),
+                    |path| format!("{root}/{}", path.shown()),
+                ),
                 change,
                 detail: details.join(", "),
                 owner: entry.map(|entry| entry.owner.to_string()),

@@ -12,6 +12,7 @@ use super::units::Units;
 use crate::apply::site::kind_of;
 use crate::apply::step::is_same;
 use crate::host::{Entry, EntryType, HostError, ReadHost, Unit, UnitRemark};
+use crate::model::shell::quote;
 use crate::model::{
     Finding, FindingClass, Gates, HostFacts, Ledger, Resource, ResourceId, ResourceKind, State,
     Value,
@@ -60,6 +61,7 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
         }
         let found = seen.actual.get(id);
         findings.extend(seen.expected(id, wanted, found)?);
+        findings.extend(seen.directory(id, wanted, found)?);
         findings.extend(seen.owned(id));
         findings.extend(seen.foreign(id, wanted, found)?);
         findings.extend(seen.stale(id, wanted, found));
@@ -110,7 +112,7 @@ impl Seen<'_> {
                 "{} is no directory, so the app can't be there",
                 path.display()
             );
-            let aside = format!("sudo mv {0} {0}.old", path.display());
+            let aside = format!("sudo mv {0} {0}.old", quote(&path.display().to_string()));
             return Ok(Some(self.blocking(message, aside)));
         }
         let facts = self.host.facts();
@@ -119,7 +121,8 @@ impl Seen<'_> {
         }
         let message = format!("{} may not write in {}", facts.user, path.display());
         let user = &facts.user;
-        let make = format!("sudo install -d -o {user} -g {user} {}", root.display());
+        let shown = quote(&root.display().to_string());
+        let make = format!("sudo install -d -o {user} -g {user} {shown}");
         Ok(Some(self.blocking(message, make)))
     }
 
@@ -184,6 +187,7 @@ impl Seen<'_> {
         } else {
             return Ok(None);
         };
+        let root = quote(&root.to_string());
         let remedy =
             format!("df -h {root}   # make room, or keep fewer releases (`keep releases=N`)");
         Ok(Some(self.blocking(message, remedy)))
@@ -245,8 +249,9 @@ impl Seen<'_> {
     /// The lines that make a file which the app can read. Before the first apply its directory isn't there, and nor may
     /// the app's user be.
     fn making(&self, path: &str) -> Result<String, HostError> {
+        let shown = quote(path);
         if !self.host.facts().root {
-            return Ok(format!("install -D -m 0640 /dev/stdin {path}"));
+            return Ok(format!("install -D -m 0640 /dev/stdin {shown}"));
         }
         let owner = &self.app.app_owner;
         let own = format!("-o {} -g {}", owner.user, owner.group);
@@ -259,10 +264,80 @@ impl Seen<'_> {
             .nearest(directory)?
             .is_none_or(|(it, _)| it != directory)
         {
-            lines.push(format!("sudo install -d {own} {}", directory.display()));
+            let directory = quote(&directory.display().to_string());
+            lines.push(format!("sudo install -d {own} {directory}"));
         }
-        lines.push(format!("sudo install -m 0640 {own} /dev/stdin {path}"));
+        lines.push(format!("sudo install -m 0640 {own} /dev/stdin {shown}"));
         Ok(lines.join("\n"))
+    }
+
+    /// A `file` outside of the root is put into a directory that somebody else has made.
+    fn directory(
+        &self,
+        id: &ResourceId,
+        wanted: &Resource,
+        found: Option<&Resource>,
+    ) -> Result<Option<Finding>, HostError> {
+        // Of all files these alone are wanted where a declaration says; rosey has made the place of any other.
+        let is_declared =
+            wanted.settings.contains_key("adopt") && !wanted.settings.contains_key("unit");
+        let path = Path::new(&id.name);
+        let places = &self.app.places;
+        let is_own = path.starts_with(&places.root) || path.starts_with(&places.state);
+        let Some(directory) = path.parent().filter(|_| is_declared && !is_own) else {
+            return Ok(None);
+        };
+        let made = ResourceId {
+            kind: ResourceKind::DIRECTORY,
+            name: directory.display().to_string(),
+            ..id.clone()
+        };
+        let is_made = self.asked.wanted.get(&made).is_some();
+        if id.kind != ResourceKind::FILE
+            || is_made
+            || is_same(kind_of(self.kinds, id)?, id, found, Some(wanted))
+        {
+            return Ok(None);
+        }
+        let Some((nearest, entry)) = self.nearest(directory)? else {
+            return Ok(None);
+        };
+        let shown = quote(&directory.display().to_string());
+        if nearest != directory {
+            let message = format!(
+                "there is no directory {} for {}",
+                directory.display(),
+                id.name
+            );
+            let make = format!("sudo install -d {shown}");
+            return Ok(Some(self.blocking(message, make)));
+        }
+        let facts = self.host.facts();
+        // What a link leads to isn't known here, and is given the benefit of the doubt.
+        let may = match entry.kind {
+            EntryType::Directory => may_write(&facts, &entry),
+            EntryType::Link => true,
+            _ => {
+                let message = format!(
+                    "{} is no directory, so {} can't be there",
+                    directory.display(),
+                    id.name
+                );
+                let aside = format!("sudo mv {shown} {shown}.old");
+                return Ok(Some(self.blocking(message, aside)));
+            }
+        };
+        if may {
+            return Ok(None);
+        }
+        let message = format!(
+            "{} may not write in {}, where {} is to be",
+            facts.user,
+            directory.display(),
+            id.name
+        );
+        let remedy = "add `become \"sudo\"` to the host".to_owned();
+        Ok(Some(self.blocking(message, remedy)))
     }
 
     /// What another environment or app owns.
@@ -319,7 +394,7 @@ impl Seen<'_> {
         } else {
             format!(
                 "write `adopt #true` for it, or: sudo mv {0} {0}.old",
-                id.name
+                quote(&id.name)
             )
         };
         Ok(Some(self.blocking(message, remedy)))

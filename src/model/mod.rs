@@ -27,6 +27,7 @@ pub mod places;
 pub mod plan;
 pub mod resource;
 pub mod run;
+pub mod shell;
 pub mod step;
 pub mod thing;
 pub mod value;

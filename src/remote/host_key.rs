@@ -16,8 +16,8 @@ use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey, PublicKeyOrCertifi
 
 use super::known_hosts::{HostNames, KnownHosts, Line, Place, UnreadableKnownHosts};
 use super::printable::printable;
-use super::quote::quote;
 use super::target::Destination;
+use crate::model::shell::quote;
 
 /// A server's public key, as shown to people and written to files.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,7 +20,6 @@ mod known_hosts;
 mod lookup;
 mod pattern;
 mod printable;
-mod quote;
 mod resolve;
 mod session;
 mod ssh_config;

@@ -2,10 +2,10 @@
 
 use super::channel::{Channel, ChannelLost, Exit};
 use super::printable::printable;
-use super::quote;
 use super::session::{RunError, Session};
 use super::sudo::{self, SudoRefusal};
 use super::upload::RemoteHelper;
+use crate::model::shell;
 
 /// Why a helper ended, or didn't begin.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ pub async fn start_helper(
     let mut words = sudo::prefix(session.destination().r#become).to_vec();
     words.push(&helper.path);
     words.extend(arguments);
-    session.exec(&quote::join(words)).await
+    session.exec(&shell::join(words)).await
 }
 
 /// Closes the helper's input, waits for it, and says how it ended.

@@ -113,7 +113,7 @@ impl Session {
         }
         let mut words = prefix(to.r#become).to_vec();
         words.push("true");
-        let output = self.run(&super::quote::join(words), &[]).await?;
+        let output = self.run(&crate::model::shell::join(words), &[]).await?;
         let exit = Exit {
             status: output.status,
             stderr: output.stderr,

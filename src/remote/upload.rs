@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::binary::{HelperBinary, HelperBinaryError, Helpers};
 use super::elf::Machine;
 use super::printable::printable;
-use super::quote::{self, quote};
 use super::session::{RunError, Session};
 use crate::model::Digest;
+use crate::model::shell::{self, quote};
 
 /// The helper on a server, ready to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,7 +193,7 @@ async fn look(session: &Session, binary: &HelperBinary) -> Result<Probe, UploadE
         status,
         output: last_lines(said),
     };
-    let command = quote::script(&probe_script(binary));
+    let command = shell::script(&probe_script(binary));
     // A login script that waits for something would otherwise hold us for ever.
     let asked = tokio::time::timeout(PROBE_PATIENCE, session.run(&command, &[])).await;
     let output = asked.map_err(|_| {
@@ -262,7 +262,7 @@ async fn send(
     directory: &str,
 ) -> Result<Result<String, PlaceFault>, UploadError> {
     let script = upload_script(binary, place, directory, probe.gzip, &nonce());
-    let command = quote::script(&script);
+    let command = shell::script(&script);
     let output = if probe.gzip {
         session.run(&command, &binary.packed().await?).await?
     } else {

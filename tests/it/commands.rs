@@ -169,7 +169,13 @@ fn a_first_environment_is_right_for_whatever_is_there() {
         }
         let rosey = Rosey::here(&project);
         let said = rosey.run(&["init", directory]).exits(0).stderr;
-        assert!(said.contains(&format!("cd {directory}")), "{said}");
+        // What is to be typed can be typed.
+        let typed = if directory.contains(' ') {
+            format!("cd '{directory}'")
+        } else {
+            format!("cd {directory}")
+        };
+        assert!(said.contains(&typed), "{said}");
         let mut check = rosey.command(&["check"]);
         let checked = check.current_dir(project.path(directory)).output().unwrap();
         let checked = Ran::new(format!("rosey check in {directory}"), &checked).exits(0);

@@ -12,7 +12,7 @@ use crate::helper::protocol::{
 };
 use crate::helper::registry::Registry;
 use crate::host::memory::{Fault, Primitive};
-use crate::host::{HostError, HostErrorKind, LocalHost, MemoryHost, ReadHost, Space};
+use crate::host::{HostError, HostErrorKind, LocalHost, MemoryHost, Space};
 use crate::model::{
     AppName, Author, Digest, Plan, Reason, Resource, ResourceId, ResourceKind, RunId, State, Step,
     StepKind, Thing,
@@ -222,64 +222,8 @@ fn a_commit_waits_for_room() {
     assert!(client.survey(&place).interrupted.is_none());
 }
 
-#[test]
-fn an_app_is_forgotten_only_when_nothing_of_it_is_left() {
-    let place = Place::new();
-    let host = in_memory(&place);
-    let mut client = Client::on(host.clone(), place.options(&KINDS));
-    client.apply(&place, "1", 1, &place.wanted(&[("a", "1")]));
-    let plan = client.begin(&place, "2", &place.wanted(&[]));
-    assert!(matches!(
-        client.steps("2", &plan),
-        Reply::Steps { failed: None }
-    ));
-    assert!(matches!(client.ready("2"), Reply::Done));
-    assert!(matches!(client.commit("2"), Reply::Committed(_)));
-    host.set_read_only(true);
-    let id = client.send_forget("2");
-    // Once it is forgotten nobody knows that what is left is rosey's.
-    let waits = client.receive();
-    assert!(
-        format!("{waits:?}").contains("toy to be forgotten"),
-        "{waits:?}"
-    );
-    host.set_read_only(false);
-    let forgotten = client.answer(id);
-    assert!(matches!(forgotten, Reply::Forgotten(_)), "{forgotten:?}");
-    assert!(client.survey(&place).ledger.is_none());
-}
-
-#[test]
-fn what_a_commit_could_not_take_away_goes_before_the_app_is_forgotten() {
-    let aside = |at: u64| {
-        let place = Place::new();
-        let host = in_memory(&place);
-        let mut client = Client::on(host.clone(), place.options(&KINDS));
-        client.apply(&place, "1", 1, &place.wanted(&[("a", "1")]));
-        let plan = client.begin(&place, "2", &place.wanted(&[]));
-        client.steps("2", &plan);
-        client.ready("2");
-        let aside = place.root().join("a.new");
-        host.put_file(&aside, "put aside");
-        host.fault_at(at, Fault::Error(HostErrorKind::ReadOnly));
-        let committed = matches!(client.commit("2"), Reply::Committed(_));
-        let was_left = host.entry(&aside).unwrap().is_some();
-        if committed {
-            let id = client.send_forget("2");
-            let forgotten = client.answer(id);
-            assert!(
-                matches!(forgotten, Reply::Forgotten(_)),
-                "{at}: {forgotten:?}"
-            );
-            assert!(host.entry(&aside).unwrap().is_none(), "{at}");
-        }
-        committed && was_left
-    };
-    assert!((1..40).any(aside), "no fault kept it from going");
-}
-
 /// A host in memory with the root of a place, whose lock is on this machine.
-fn in_memory(place: &Place) -> Arc<MemoryHost> {
+pub(super) fn in_memory(place: &Place) -> Arc<MemoryHost> {
     let host = Arc::new(MemoryHost::new());
     host.put_directory(place.root());
     let at = crate::helper::registry::Place {

@@ -57,15 +57,16 @@ fn a_person_is_asked_before_anything_is_done() {
     project.write("bot/VERSION", "3.0.0");
     std::fs::write(here.root().join("current/VERSION"), "by hand").unwrap();
     let before = here.look();
-    for command in [
-        &["apply", "test"][..],
-        &["rollback", "test"],
-        &["remove", "test"],
-        &["drift", "test", "--heal"],
+    // Esc and Ctrl-D end a question too.
+    for (command, key) in [
+        (&["apply", "test"][..], "n"),
+        (&["rollback", "test"], "\u{1b}"),
+        (&["remove", "test"], "\u{4}"),
+        (&["drift", "test", "--heal"], "\r"),
     ] {
         let mut person = Terminal::start(&here.rosey.command(command));
         person.sees("[y/N]", PATIENCE);
-        person.types("n");
+        person.types(key);
         let (code, said) = person.ends();
         assert_eq!(code, Some(9), "{command:?}: {said}");
         assert!(said.contains("nothing was done"), "{said}");

@@ -17,6 +17,7 @@ mod going_back;
 mod input;
 mod judged;
 mod leaving;
+mod machines;
 mod ports;
 mod rollback;
 mod saved_plans;
