@@ -102,7 +102,13 @@ impl Told {
 
     /// Passes on what happens, and the outcome as the command tells it.
     async fn relay(self, mut from: UnboundedReceiver<Event>, to: UnboundedSender<Event>) -> Self {
-        while let Some(mut event) = from.recv().await {
+        let mut ended = false;
+        // Whoever isn't waited for any more may still hold the stream.
+        while !ended && let Some(mut event) = from.recv().await {
+            ended = matches!(
+                event.kind,
+                EventKind::Outcome(_) | EventKind::PlannedAnew { .. }
+            );
             if let EventKind::Outcome(outcome) = event.kind {
                 event.kind = EventKind::Outcome(self.of(outcome));
             }
