@@ -329,9 +329,14 @@ impl Return<'_> {
             let is_release =
                 Path::new(&release.name).parent() == Some(self.site.places.releases().as_path());
             let was_made_again = begun.contains(&release);
+            // A tree of which no ledger knows, as other tools leave it, is there all the same.
+            let is_missing = || {
+                let found = self.site.host.entry(Path::new(&release.name));
+                matches!(found, Ok(None))
+            };
             is_release
                 && before.get(&release).is_none()
-                && (was_made_again || !begun.contains(it.id))
+                && (was_made_again || !begun.contains(it.id) && is_missing())
         };
         before.resources.iter().any(|(id, resource)| {
             let named = Named { id, resource };
