@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
@@ -301,10 +302,14 @@ fn toward(
     };
     let pasts = pasts(survey);
     // What is undone is the last run, and of each app what that has brought. An app that it didn't change stands.
-    let last = pasts.iter().filter_map(|(_, past)| past.brought_by()).max();
+    let brought = pasts.iter().filter_map(|(_, past)| past.brought_by());
+    let last = brought
+        .max_by_key(|it| it.at.parse::<Timestamp>().ok())
+        .and_then(|it| it.run);
     let mut toward = BTreeMap::new();
     for (app, past) in pasts {
-        if arguments.to.is_none() && past.brought_by() != last {
+        let by_last = || past.brought_by().is_some_and(|it| it.run == last);
+        if arguments.to.is_none() && !by_last() {
             continue;
         }
         let number = match &arguments.to {

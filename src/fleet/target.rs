@@ -167,14 +167,13 @@ impl<'a> Past<'a> {
         })
     }
 
-    /// The run that first brought what stands now; none before the first run. The generation of a rollback has the parent of what it went to, so
-    /// the run is that of the first with the same parent: who goes back twice undoes two runs, and no rollback.
+    /// The generation that first brought what stands now. That of a rollback has the parent of what it went to, so it is
+    /// the first with the same parent: who goes back twice undoes two runs, and no rollback.
     #[must_use]
-    pub fn brought_by(&self) -> Option<RunId> {
+    pub fn brought_by(&self) -> Option<Milestone> {
         let milestones = self.milestones();
-        let stands = milestones.last()?;
-        let first = milestones.iter().find(|it| it.parent == stands.parent)?;
-        first.run.clone()
+        let parent = milestones.last()?.parent;
+        milestones.into_iter().find(|it| it.parent == parent)
     }
 
     /// The generation that a person means: by number, release, version or time. Where several

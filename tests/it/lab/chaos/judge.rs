@@ -82,7 +82,8 @@ impl Case<'_> {
         };
         self.new.apps.iter().any(|app| {
             let root = app.root();
-            let made = ["releases", "built"]
+            // A migration uses all that its release leads to, and so does its undo.
+            let made = ["releases", "built", "shared/local.env"]
                 .iter()
                 .any(|it| line.starts_with(&format!("+ {root}/{it}")));
             let aside =
@@ -187,6 +188,8 @@ pub fn code(
         // It went on until it was told a second time: nobody has seen how it ended.
         (Some(18), _) if fired && matches!(blow, Blow::CancelledJob) && all_old => Ok(()),
         (Some(18), _) if fired && host_lost && !all_new => Ok(()),
+        // Lost between its *ready* and the answer to its commit: it keeps the new state, and that can't be read back.
+        (Some(8), _) if fired && host_lost && all_new => Ok(()),
         (Some(4), _) if fired && host_lost && all_old => Ok(()),
         (Some(4), _) if fired && host_lost && may_be_half => Ok(()),
         (Some(10), _)
