@@ -135,7 +135,11 @@ fn a_wave_begins_when_the_one_before_has_baked_and_as_many_hosts_may_fail_as_is_
 
     // Who failed isn't tried again with the same, and nobody else is disturbed.
     let held = rosey.run(&["apply", "lab", "--yes"]).exits(5);
-    assert!(held.stderr.contains("rosey: h2/"), "{}", held.stderr);
+    assert!(
+        held.stderr.contains("rosey-bot on h2: 3.0.0-"),
+        "{}",
+        held.stderr
+    );
     assert_eq!(held.stderr.matches(" is held since ").count(), 1);
     rosey
         .run(&["apply", "lab", "--yes", "--except", "h2"])
