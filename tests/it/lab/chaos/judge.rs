@@ -187,7 +187,8 @@ pub fn code(
         }
         // It went on until it was told a second time: nobody has seen how it ended.
         (Some(18), _) if fired && matches!(blow, Blow::CancelledJob) && all_old => Ok(()),
-        (Some(18), _) if fired && host_lost && !all_new => Ok(()),
+        // The eyes don't see each change by hand, so a host that is healed of one may look the same before and after.
+        (Some(18), _) if fired && host_lost && (!all_new || all_old) => Ok(()),
         // Lost between its *ready* and the answer to its commit: it keeps the new state, and that can't be read back.
         (Some(8), _) if fired && host_lost && all_new => Ok(()),
         (Some(4), _) if fired && host_lost && all_old => Ok(()),
