@@ -27,7 +27,7 @@ impl Exit {
     pub const UNAPPROVED: Self = Self(9);
     /// Planning found that it can't work.
     pub const BLOCKED: Self = Self(10);
-    /// Hosts that can't be read are still going back by themselves.
+    /// Hosts that can't be read are still going back by themselves, or stand new unconfirmed.
     pub const GOING_BACK: Self = Self(18);
 
     /// Cancelled by a signal with this number; everything is as it was.

@@ -44,7 +44,7 @@ crate::choice! {
         Unhealthy = "unhealthy",
         /// Every host is as it was.
         RolledBack = "rolled-back",
-        /// Some hosts are still going back by themselves.
+        /// Some hosts can't be read: they go back by themselves, or stand new unconfirmed.
         GoingBack = "going-back",
         /// Mixed, as the declaration allows.
         Degraded = "degraded",

@@ -117,7 +117,7 @@ impl Conduct {
         let problems = match &end {
             MemberEnd::Stuck { problems } => problems.clone(),
             MemberEnd::GoingBack { reason } => vec![reason.clone()],
-            MemberEnd::Back | MemberEnd::Committed => Vec::new(),
+            MemberEnd::Back | MemberEnd::Committed | MemberEnd::Unconfirmed { .. } => Vec::new(),
         };
         self.events.emit(EventKind::WentBack {
             host: member.host.clone(),

@@ -17,6 +17,12 @@ pub enum MemberEnd {
         /// Why it can't be read.
         reason: String,
     },
+    /// It was ready, and it isn't known whether it has committed: it stands new all the same, and the
+    /// next command settles it.
+    Unconfirmed {
+        /// Why it isn't known.
+        reason: String,
+    },
     /// It is neither old nor new, or isn't known to be: a person is needed.
     Stuck {
         /// What stands where, a sentence each.
@@ -58,7 +64,13 @@ pub(super) fn outcome(
     if any(|end| matches!(end, MemberEnd::Stuck { .. })) {
         return (OutcomeKind::Stuck, 8);
     }
-    if any(|end| matches!(end, MemberEnd::GoingBack { .. })) {
+    let open = |end: &MemberEnd| {
+        matches!(
+            end,
+            MemberEnd::GoingBack { .. } | MemberEnd::Unconfirmed { .. }
+        )
+    };
+    if any(open) {
         return (OutcomeKind::GoingBack, 18);
     }
     let back = any(|end| matches!(end, MemberEnd::Back));
@@ -114,6 +126,17 @@ mod tests {
         assert_eq!(
             of(&[going.clone(), Back], cancelled),
             (OutcomeKind::GoingBack, 18)
+        );
+        let unconfirmed = MemberEnd::Unconfirmed {
+            reason: "gone".to_owned(),
+        };
+        assert_eq!(
+            of(&[Committed, unconfirmed.clone()], None),
+            (OutcomeKind::GoingBack, 18)
+        );
+        assert_eq!(
+            of(&[unconfirmed, stuck.clone()], None),
+            (OutcomeKind::Stuck, 8)
         );
         assert_eq!(of(&[going, stuck, Back], failed), (OutcomeKind::Stuck, 8));
         assert_eq!(of(&[Committed, Committed], failed), (OutcomeKind::Stuck, 8));

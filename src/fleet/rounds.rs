@@ -142,6 +142,7 @@ impl Conduct {
         for (member, stands) in self.in_time(members, set).await {
             let mut problems = vec![standing(&member, past.as_ref())];
             problems.extend(stands.err().map(|error| error.to_string()));
+            self.events.note(Some(&member.host), problems.join("; "));
             self.ends.insert(member, MemberEnd::Stuck { problems });
         }
     }
@@ -154,7 +155,8 @@ impl Conduct {
             async move { connection.commit(run, app).await }
         });
         let answers = self.in_time(members, set).await;
-        let refused = |answer: &Result<Ledger, NoAnswer>| matches!(answer, Err(NoAnswer::Asked(error)) if !error.is_lost());
+        let refused =
+            |answer: &Result<Ledger, NoAnswer>| answer.as_ref().is_err_and(NoAnswer::is_refusal);
         if !answers.is_empty() && answers.iter().all(|(_, answer)| refused(answer)) {
             let failures =
                 answers
@@ -187,7 +189,10 @@ impl Conduct {
                     &member,
                     format!("{member} says that it has committed, and its ledger doesn't show it"),
                 ),
-                Err(error) => self.stuck(&member, format!("{error}; {UNCONFIRMED}")),
+                Err(error) if error.is_refusal() => {
+                    self.stuck(&member, format!("{error}; {UNCONFIRMED}"));
+                }
+                Err(error) => self.unconfirmed(&member, format!("{error}; {UNCONFIRMED}")),
             }
         }
         let stays = |member: &Member| self.part(member).forget.is_none();
@@ -277,7 +282,15 @@ impl Conduct {
         }
     }
 
+    /// Nobody is needed for it: it stands, and what it is is found out by the next command.
+    fn unconfirmed(&mut self, member: &Member, reason: String) {
+        self.events.note(Some(&member.host), reason.clone());
+        self.ends
+            .insert(member.clone(), MemberEnd::Unconfirmed { reason });
+    }
+
     pub(super) fn stuck(&mut self, member: &Member, problem: String) {
+        self.events.note(Some(&member.host), problem.clone());
         let end = MemberEnd::Stuck {
             problems: vec![problem],
         };
@@ -294,6 +307,13 @@ enum NoAnswer {
     /// It wasn't waited for any longer.
     #[error("{0} has not answered in time")]
     Late(Member),
+}
+
+impl NoAnswer {
+    /// Whether the host is there and doesn't do it.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Asked(error) if !error.is_lost())
+    }
 }
 
 /// What came after a commit.

@@ -52,7 +52,7 @@ pub enum OutcomeKind {
     Unhealthy,
     /// Every host is back as it was.
     RolledBack,
-    /// Hosts that can't be read are still going back by themselves.
+    /// Hosts that can't be read are still going back by themselves, or stand new without having confirmed it.
     GoingBack,
     /// Mixed, as the declaration allows.
     Degraded,

@@ -21,7 +21,7 @@ pub fn summary(outcome: &Outcome) -> String {
         OutcomeKind::RolledBack => format!("rolled back: {hosts} as before{run}"),
         OutcomeKind::GoingBack => {
             format!(
-                "going back: some hosts can't be read and go back by themselves{run}; ask `rosey status`"
+                "not settled: some hosts can't be read, and go back or stand as declared by themselves{run}; ask `rosey status`"
             )
         }
         OutcomeKind::Degraded => format!("degraded: not every host is as declared{run}"),

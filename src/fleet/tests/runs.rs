@@ -311,7 +311,7 @@ async fn after_one_host_has_committed_there_is_only_forward() {
         after: false,
     }]);
     let (end, _) = conducted(&lab, lab.run(two_waves())).await;
-    assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
+    assert_eq!(said(&end), (OutcomeKind::GoingBack, 18));
     assert!(lab.told("go-back").is_empty());
     assert_eq!(end.ends[&member("a")], MemberEnd::Committed);
     assert_eq!(lab.host("c").ledger.current().unwrap().number, 2);
@@ -645,11 +645,11 @@ async fn a_host_that_never_answers_its_commit_holds_no_other_up() {
     run.pace.guard = Duration::from_millis(50);
     run.pace.progress = Duration::from_millis(50);
     let (end, _) = conducted(&lab, run).await;
-    assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
+    assert_eq!(said(&end), (OutcomeKind::GoingBack, 18));
     assert_eq!(end.ends[&member("a")], MemberEnd::Committed);
-    let MemberEnd::Stuck { problems } = &end.ends[&member("b")] else {
+    let MemberEnd::Unconfirmed { reason } = &end.ends[&member("b")] else {
         panic!("{:?}", end.ends);
     };
-    assert!(problems[0].contains("not answered in time"), "{problems:?}");
+    assert!(reason.contains("not answered in time"), "{reason}");
     assert!(lab.host("a").locked.is_none());
 }

@@ -187,10 +187,8 @@ pub fn code(
         }
         // It went on until it was told a second time: nobody has seen how it ended.
         (Some(18), _) if fired && matches!(blow, Blow::CancelledJob) && all_old => Ok(()),
-        // The eyes don't see each change by hand, so a host that is healed of one may look the same before and after.
-        (Some(18), _) if fired && host_lost && (!all_new || all_old) => Ok(()),
-        // Lost between its *ready* and the answer to its commit: it keeps the new state, and that can't be read back.
-        (Some(8), _) if fired && host_lost && all_new => Ok(()),
+        // A host that is lost between its *ready* and the answer to its commit keeps the new state, and nobody can read that.
+        (Some(18), _) if fired && host_lost => Ok(()),
         (Some(4), _) if fired && host_lost && all_old => Ok(()),
         (Some(4), _) if fired && host_lost && may_be_half => Ok(()),
         (Some(10), _)
