@@ -44,8 +44,6 @@ pub(super) struct Deployment {
     pub facts: BTreeMap<HostName, HostFacts>,
     /// The wave of each host.
     pub waves: BTreeMap<HostName, Wave>,
-    /// What hosts that weren't chosen have of what is done once for all.
-    pub elsewhere: State,
 }
 
 /// What is declared of every member, with what the hosts know of them.
@@ -273,7 +271,6 @@ impl Deployment {
             fleet,
             facts,
             waves,
-            elsewhere: State::default(),
         }
     }
 
@@ -400,7 +397,8 @@ impl Deployment {
         }
     }
 
-    /// The prospect of going to what is wanted.
+    /// The prospect of going to what is wanted. Beside what is sought, what hosts that weren't chosen have of
+    /// what is done once for all.
     ///
     /// # Errors
     /// Exit code 4 when a host is lost, 3 when what is wanted contradicts itself.
@@ -408,9 +406,11 @@ impl Deployment {
         &self,
         survey: &Survey,
         wanted: BTreeMap<Member, Wanted>,
-        findings: Sought,
+        (findings, elsewhere): (Sought, &State),
     ) -> Result<Prospect, CommandError> {
-        let prospect = self.try_prospect(survey, wanted, findings).await;
+        let prospect = self
+            .try_prospect(survey, wanted, (findings, elsewhere))
+            .await;
         prospect.map_err(|error| {
             let error = match error {
                 ProspectError::Hosts(errors) => asking(&errors),
@@ -424,7 +424,7 @@ impl Deployment {
         &self,
         survey: &Survey,
         wanted: BTreeMap<Member, Wanted>,
-        findings: Sought,
+        (findings, elsewhere): (Sought, &State),
     ) -> Result<Prospect, ProspectError> {
         let look = Look {
             fleet: &self.fleet,
@@ -433,7 +433,7 @@ impl Deployment {
             waves: &self.waves,
             kinds: registry(),
             findings,
-            elsewhere: &self.elsewhere,
+            elsewhere,
         };
         Prospect::of(&look, wanted).await
     }
@@ -448,11 +448,12 @@ impl Deployment {
         wanted: impl Fn(&Survey) -> BTreeMap<Member, Wanted>,
         findings: Sought,
     ) -> Result<(Survey, Prospect, Vec<AskError>), CommandError> {
+        let none = State::default();
         let (mut survey, mut unread) = self.survey_some(BTreeMap::new()).await;
         loop {
             self.leave_out(&mut survey, &unread);
             let wanted = wanted(&survey);
-            match self.try_prospect(&survey, wanted, findings).await {
+            match self.try_prospect(&survey, wanted, (findings, &none)).await {
                 Ok(prospect) => return Ok((survey, prospect, unread)),
                 Err(ProspectError::Hosts(lost)) => unread.extend(lost),
                 Err(ProspectError::Plan(error)) => {
@@ -516,7 +517,9 @@ pub(super) fn asking(errors: &[AskError]) -> CommandError {
         _ => Exit::UNREACHABLE,
     };
     let words: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    CommandError::new(exit, words.join(NEXT))
+    let unread = errors.iter().filter(|_| exit == Exit::UNREACHABLE);
+    let unread = unread.map(|error| (error.host().clone(), error.to_string()));
+    CommandError::new(exit, words.join(NEXT)).lacking(unread)
 }
 
 fn wrong_declaration(errors: Vec<ConfigErrors>) -> CommandError {
@@ -558,7 +561,6 @@ impl Deployment {
             fleet: lab.fleet.clone(),
             facts: BTreeMap::new(),
             waves: BTreeMap::new(),
-            elsewhere: State::default(),
         };
         (directory, deployment)
     }

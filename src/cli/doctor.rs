@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::{Environment, Host, Manager, Reach};
 use crate::fleet::prospect::Sought;
 use crate::fleet::reach::{Reached, reach};
-use crate::model::{Finding, FindingClass, HostFacts, HostName};
+use crate::model::{Finding, FindingClass, HostFacts, HostName, State};
 use crate::report::count;
 
 use super::Session;
@@ -77,8 +77,9 @@ async fn examine(
         .declared
         .iter()
         .map(|(member, it)| (member.clone(), it.wanted.clone()));
+    let sought = (Sought::Declared, &State::default());
     match deployment
-        .prospect(&declaration.survey, wanted.collect(), Sought::Declared)
+        .prospect(&declaration.survey, wanted.collect(), sought)
         .await
     {
         Ok(prospect) => report.take(prospect.findings, |finding| {

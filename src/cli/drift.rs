@@ -11,7 +11,7 @@ use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::run::RunEnd;
 use crate::helper::protocol::Marks;
-use crate::model::{EnvironmentName, Outcome, OutcomeKind, Plan, ResourceId, Step};
+use crate::model::{EnvironmentName, Outcome, OutcomeKind, Plan, ResourceId, State, Step};
 use crate::report::PlanView;
 
 use super::Session;
@@ -25,6 +25,7 @@ use super::exit::Exit;
 use super::freeze::refuse_frozen;
 use super::healing::Healing;
 use super::notes::refuse_busy;
+use super::once;
 use super::project::Project;
 use super::protection::{Insisted, insist};
 use super::restarts::restarts;
@@ -43,7 +44,7 @@ pub(super) async fn run(
     let read = Deployment::read_some(session, project, choice, None).await?;
     let (mut deployment, survey, mut unread) = read;
     if !arguments.heal || !unread.is_empty() {
-        let look = look_at_rest(&arguments, &mut deployment, survey, &mut unread);
+        let look = look_at_rest(session, &arguments, &mut deployment, survey, &mut unread);
         let (survey, found) = look.await?;
         say(&arguments, &deployment, (&survey, &unread), &found);
         return unread.end(if found.plan.is_empty() {
@@ -96,6 +97,7 @@ async fn find_and_heal(
 
 /// Reads what was changed since, while no run is under way. Gives what it was read on too.
 async fn look(
+    session: &Session,
     arguments: &arguments::Drift,
     deployment: &Deployment,
     survey: Survey,
@@ -104,25 +106,27 @@ async fn look(
     let again = async || deployment.survey(BTreeMap::new()).await;
     let read = async |survey: &Survey| {
         let wanted = last_applied(survey);
-        let sought = if arguments.heal {
-            Sought::PuttingBack
+        if arguments.heal {
+            let wanted = (wanted, Sought::PuttingBack);
+            once::prospect(session, deployment, survey, wanted).await
         } else {
-            Sought::Nothing
-        };
-        deployment.prospect(survey, wanted, sought).await
+            let sought = (Sought::Nothing, &State::default());
+            deployment.prospect(survey, wanted, sought).await
+        }
     };
     steady(environment, survey, again, read).await
 }
 
 /// The same of the hosts that can still be read: one that is lost meanwhile hides no other.
 async fn look_at_rest(
+    session: &Session,
     arguments: &arguments::Drift,
     deployment: &mut Deployment,
     mut survey: Survey,
     unread: &mut Unread,
 ) -> Result<(Survey, Prospect), CommandError> {
     loop {
-        let error = match look(arguments, deployment, survey).await {
+        let error = match look(session, arguments, deployment, survey).await {
             Err(error) if error.exit == Exit::UNREACHABLE => error,
             looked => return looked,
         };
@@ -227,7 +231,7 @@ async fn prepare(
         settling::settle(session, deployment, &survey, talk, settling).await?;
         survey = deployment.survey(BTreeMap::new()).await?;
     }
-    let (survey, prospect) = look(arguments, deployment, survey).await?;
+    let (survey, prospect) = look(session, arguments, deployment, survey).await?;
     if !anew.is_again() {
         // There is one document.
         say(
@@ -502,7 +506,7 @@ impl Finding<'_> {
 mod tests {
     use super::*;
     use crate::fleet::testing::{Lab, address, generation, member};
-    use crate::model::{HostName, Resource, ResourceKind, RunId, State};
+    use crate::model::{HostName, Resource, ResourceKind, RunId};
 
     #[tokio::test]
     async fn a_host_that_stands_unconfirmed_is_compared_with_what_it_promised() {

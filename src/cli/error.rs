@@ -15,6 +15,8 @@ pub struct CommandError {
     pub exit: Exit,
     /// What is known of the hosts that could be read.
     pub hosts: Hosts,
+    /// The hosts that couldn't be read, each with why.
+    pub unread: BTreeMap<HostName, String>,
     what: What,
     hints: Vec<String>,
 }
@@ -39,6 +41,7 @@ impl CommandError {
         Self {
             exit,
             hosts: Hosts::new(),
+            unread: BTreeMap::new(),
             what: What::Words(words.to_string()),
             hints: Vec::new(),
         }
@@ -60,6 +63,7 @@ impl CommandError {
         Self {
             exit,
             hosts: Hosts::new(),
+            unread: BTreeMap::new(),
             what: What::Places(boxed),
             hints: Vec::new(),
         }
@@ -102,6 +106,7 @@ impl CommandError {
         Self {
             exit,
             hosts: Hosts::new(),
+            unread: BTreeMap::new(),
             what: What::Said,
             hints: Vec::new(),
         }
@@ -118,6 +123,13 @@ impl CommandError {
     #[must_use]
     pub fn knowing(mut self, hosts: Hosts) -> Self {
         self.hosts = hosts;
+        self
+    }
+
+    /// The same with the hosts that couldn't be read, for documents.
+    #[must_use]
+    pub fn lacking(mut self, unread: impl IntoIterator<Item = (HostName, String)>) -> Self {
+        self.unread.extend(unread);
         self
     }
 

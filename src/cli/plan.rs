@@ -9,7 +9,7 @@ use crate::fleet::prospect::{Prospect, Sought, Wanted};
 use crate::fleet::reach::ReachError;
 use crate::model::shell::quote;
 use crate::model::{
-    Digest, EnvironmentName, Finding, FindingClass, Hold, HostName, Plan, ResourceId,
+    Digest, EnvironmentName, Finding, FindingClass, Hold, HostName, Plan, ResourceId, State,
 };
 use crate::plan::saved::{Body, SavedMember, SavedPlan};
 use crate::report::{PlanView, VariableChange, plan_document, plan_text};
@@ -18,7 +18,6 @@ use super::arguments::{self, Choice};
 use super::deployment::{Declaration, Deployment, unreachable_hosts};
 use super::error::CommandError;
 use super::exit::Exit;
-use super::once::Elsewhere;
 use super::project::Project;
 use super::renewal::renewed;
 use super::restarts::restarts;
@@ -26,7 +25,7 @@ use super::restating::Restatement;
 use super::say::say;
 use super::surroundings::Surroundings;
 use super::unread::Unread;
-use super::{Session, approval, conducting, variables};
+use super::{Session, approval, conducting, once, variables};
 
 /// For how long a saved plan may be applied.
 const LIFETIME: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
@@ -61,7 +60,8 @@ pub(super) async fn run(
         }
         return Err(lacking(session, &deployment, version, &missing).await);
     }
-    let planned = plan_reached(session, deployment, choice, version).await?;
+    let planned = plan_reached(session, deployment, choice, version).await;
+    let planned = planned.map_err(|error| tell_lost(&arguments, error))?;
     if let Some(out) = &arguments.out {
         let default = || {
             directory
@@ -117,22 +117,14 @@ pub(super) async fn plan(
 /// Plans on the hosts that were reached.
 async fn plan_reached(
     session: &Session,
-    mut deployment: Deployment,
+    deployment: Deployment,
     choice: &Choice,
     version: Option<&str>,
 ) -> Result<Planned, CommandError> {
     let declaration = deployment.declaration(session, version).await?;
-    let mut prospect = deployment
-        .prospect(&declaration.survey, wanted(&declaration), Sought::Declared)
-        .await?;
-    let elsewhere = Elsewhere::ask(session, &deployment, &prospect.plan).await?;
-    if !elsewhere.state.resources.is_empty() {
-        deployment.elsewhere = elsewhere.state;
-        prospect = deployment
-            .prospect(&declaration.survey, wanted(&declaration), Sought::Declared)
-            .await?;
-    }
-    prospect.findings.extend(elsewhere.findings);
+    let sought = (wanted(&declaration), Sought::Declared);
+    let prospect = once::prospect(session, &deployment, &declaration.survey, sought);
+    let mut prospect = prospect.await?;
     let renewed = renewed(&deployment, &declaration, &prospect).await?;
     prospect.changes.extend(renewed);
     prospect
@@ -190,24 +182,41 @@ async fn tell_rest(
             printed.err().unwrap_or(error)
         }
         other => {
-            let nothing = PlanView {
-                environment: &arguments.environment,
-                versions: &BTreeMap::new(),
-                plan: &Plan::default(),
-                undo: &Plan::default(),
-                findings: &[],
-                changes: &BTreeMap::new(),
-                variables: &[],
-                restarts: &BTreeMap::new(),
-                show_undo: false,
-            };
-            if let Err(error) = print_document(&nothing, &unread) {
+            if let Err(error) = print_nothing(arguments, &unread) {
                 return error;
             }
             let why = other.and_then(|planned| planned.err()?.text());
             why.into_iter().fold(error, CommandError::hint)
         }
     }
+}
+
+/// A host was there and is lost by now: who reads documents gets one all the same.
+fn tell_lost(arguments: &arguments::Plan, error: CommandError) -> CommandError {
+    if !arguments.json || error.unread.is_empty() {
+        return error;
+    }
+    let unread = Unread {
+        hosts: error.unread.clone(),
+        errors: Vec::new(),
+    };
+    print_nothing(arguments, &unread).err().unwrap_or(error)
+}
+
+/// The document where no host could be planned for.
+fn print_nothing(arguments: &arguments::Plan, unread: &Unread) -> Result<(), CommandError> {
+    let nothing = PlanView {
+        environment: &arguments.environment,
+        versions: &BTreeMap::new(),
+        plan: &Plan::default(),
+        undo: &Plan::default(),
+        findings: &[],
+        changes: &BTreeMap::new(),
+        variables: &[],
+        restarts: &BTreeMap::new(),
+        show_undo: false,
+    };
+    print_document(&nothing, unread)
 }
 
 /// Why hosts are out of reach, and what stands in the way on those that are there: who has a first
@@ -228,7 +237,8 @@ async fn lacking(
         let declaration = deployment.declaration(session, version).await?;
         let wanted = wanted(&declaration);
         let survey = &declaration.survey;
-        deployment.prospect(survey, wanted, Sought::Declared).await
+        let sought = (Sought::Declared, &State::default());
+        deployment.prospect(survey, wanted, sought).await
     };
     match found.await {
         Ok(prospect) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::declared::DeclaredContent;
+use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::run::RunEnd;
 use crate::fleet::{Locked, removed};
@@ -12,7 +13,6 @@ use crate::model::{Outcome, OutcomeKind, Plan};
 use crate::report::PlanView;
 use crate::report::progress::Volume;
 
-use super::Session;
 use super::anew::{Anew, heads};
 use super::approval::{self, Consent, Given, Proposal, refuse_blocked};
 use super::arguments;
@@ -29,6 +29,7 @@ use super::say::say;
 use super::settling::{self, Settling};
 use super::steady::is_disturbed;
 use super::surroundings::Surroundings;
+use super::{Session, once};
 
 pub(super) async fn run(
     session: &Session,
@@ -156,7 +157,10 @@ async fn prepare(
             };
             settling::settle(session, &deployment, &survey, talk, settling).await?;
             settled = true;
-        } else if let Some(prospect) = undisturbed(&deployment, &survey).await? {
+            continue;
+        }
+        let prospect = once::prospect(session, &deployment, &survey, all_of(&survey)).await?;
+        if !disturbed(&deployment, &survey, &prospect).await? {
             break (survey, prospect);
         }
     };
@@ -221,12 +225,8 @@ async fn prepare(
     Ok(removing(deployment, survey, prospect))
 }
 
-/// Plans to take away all that a survey shows; nothing where another run came meanwhile, so that all is
-/// to be looked at once more.
-async fn undisturbed(
-    deployment: &Deployment,
-    survey: &Survey,
-) -> Result<Option<Prospect>, CommandError> {
+/// To take away all that a survey shows.
+fn all_of(survey: &Survey) -> (BTreeMap<Member, Wanted>, Sought) {
     let known = survey.members.iter();
     let known = known.filter(|(_, app)| app.ledger.is_some());
     let gone = Wanted {
@@ -234,11 +234,17 @@ async fn undisturbed(
         ..Wanted::default()
     };
     let wanted = known.map(|(member, _)| (member.clone(), gone.clone()));
-    let prospect = deployment.prospect(survey, wanted.collect(), Sought::Nothing);
-    let prospect = prospect.await?;
+    (wanted.collect(), Sought::Nothing)
+}
+
+/// Whether another run came while it was planned, so that all is to be looked at once more.
+async fn disturbed(
+    deployment: &Deployment,
+    survey: &Survey,
+    prospect: &Prospect,
+) -> Result<bool, CommandError> {
     let again = async || deployment.survey(BTreeMap::new()).await;
-    let disturbed = is_disturbed(&prospect, survey, again).await?;
-    Ok((!disturbed).then_some(prospect))
+    is_disturbed(prospect, survey, again).await
 }
 
 /// Takes away what an earlier remove has left, on hosts where the app is no more.
@@ -304,6 +310,7 @@ fn turn_to(deployment: &mut Deployment, survey: &Survey, root: &str) -> Result<(
 mod tests {
     use super::*;
     use crate::fleet::testing::{Fault, Lab};
+    use crate::model::State;
 
     /// Plans to remove, until nobody came meanwhile; how often that was, and how many members have something to
     /// take away.
@@ -311,8 +318,12 @@ mod tests {
         let (_directory, deployment) = Deployment::of(lab);
         for times in 1.. {
             let survey = deployment.survey(BTreeMap::new()).await.ok().unwrap();
-            let prospect = undisturbed(&deployment, &survey).await.ok().unwrap();
-            if let Some(prospect) = prospect {
+            let (wanted, sought) = all_of(&survey);
+            let none = State::default();
+            let prospect = deployment.prospect(&survey, wanted, (sought, &none)).await;
+            let prospect = prospect.ok().unwrap();
+            let disturbed = disturbed(&deployment, &survey, &prospect).await;
+            if !disturbed.ok().unwrap() {
                 return (times, prospect.members.len());
             }
         }

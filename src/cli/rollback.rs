@@ -29,7 +29,7 @@ use super::restarts::restarts;
 use super::settling::{self, Settling};
 use super::steady::is_disturbed;
 use super::surroundings::Surroundings;
-use super::{Session, restoring, waiting};
+use super::{Session, once, restoring, waiting};
 
 pub(super) async fn run(
     session: &Session,
@@ -228,7 +228,7 @@ async fn steadily(
         }
         let wanted = wanted(&survey, &toward, arguments)?;
         let sought = Sought::PuttingBack;
-        let prospect = deployment.prospect(&survey, wanted, sought).await?;
+        let prospect = once::prospect(session, deployment, &survey, (wanted, sought)).await?;
         let again = async || deployment.survey(BTreeMap::new()).await;
         if !is_disturbed(&prospect, &survey, again).await? {
             return Ok(Way {

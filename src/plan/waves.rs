@@ -76,7 +76,9 @@ pub(super) fn elect(steps: &mut [Node<'_>], edges: &mut Edges, input: &PlanInput
             from: step.from.as_ref(),
             to: step.to.as_ref(),
         };
-        if step.to.is_some() && node.kind.is_some_and(|kind| kind.is_once(change)) {
+        // What is undone is undone where it was made, and noted where that was noted.
+        let is_made = step.to.is_some() && step.action != Action::Undo;
+        if is_made && node.kind.is_some_and(|kind| kind.is_once(change)) {
             let id = &step.resource;
             let key = (id.app.clone(), id.kind.clone(), id.name.clone());
             groups.entry(key).or_default().push(index);
@@ -107,9 +109,9 @@ pub(super) fn elect(steps: &mut [Node<'_>], edges: &mut Edges, input: &PlanInput
     }
 }
 
-/// Whether another host has what a step makes, and keeps it. What is undone is undone where it was made.
+/// Whether another host has what a step makes, and keeps it.
 fn is_made_elsewhere(node: &Node<'_>, input: &PlanInput<'_>) -> bool {
-    let Some(kind) = node.kind.filter(|_| node.step.action != Action::Undo) else {
+    let Some(kind) = node.kind else {
         return false;
     };
     let id = &node.step.resource;

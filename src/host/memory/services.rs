@@ -52,6 +52,8 @@ pub(super) struct Service {
     pub(super) running: Option<Running>,
     pub(super) started: Option<Moment>,
     pub(super) activating: bool,
+    /// Whether its start failed before it had a main process, and it waits to be started again.
+    pub(super) waits: bool,
     pub(super) failed: Option<String>,
     pub(super) failures: u32,
     pub(super) restarts: u32,
@@ -69,6 +71,7 @@ impl Service {
         self.running = None;
         self.started = None;
         self.activating = false;
+        self.waits = false;
     }
 }
 
@@ -81,6 +84,7 @@ impl World {
         let activity = match (&service.running, service.activating) {
             (_, true) => Activity::Activating,
             (Some(_), false) => Activity::Active,
+            (None, false) if service.waits => Activity::Active,
             (None, false) => Activity::Inactive,
         };
         let words = match (activity, &service.failed) {
@@ -207,6 +211,7 @@ impl World {
         if service.running.is_some() {
             return Ok(());
         }
+        service.waits = false;
         let systemd = unit.manager == Manager::Systemd;
         let outcome = if systemd && service.failures >= START_LIMIT {
             Err("start-limit-hit".to_owned())

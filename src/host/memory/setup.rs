@@ -341,6 +341,14 @@ impl MemoryHost {
         world.services.entry(unit.clone()).or_default().activating = activating;
     }
 
+    /// Has a service fail before it has a main process, and wait to be started again, as by `ExecStartPre=`.
+    pub fn fail_before_start(&self, unit: &Unit) {
+        let mut world = self.world();
+        let service = world.services.entry(unit.clone()).or_default();
+        service.stop();
+        service.waits = true;
+    }
+
     /// Adds lines to a service's log.
     pub fn log(&self, unit: &Unit, lines: &[&str]) {
         let mut world = self.world();

@@ -181,6 +181,62 @@ fn what_happened_once_is_noted_by_a_host_that_joins_later() {
     ");
 }
 
+/// A task that runs once for all, on a host that went over the stamps before this one.
+fn migrated(host: &str, stamp: &str, earlier: Vec<&str>, noted: bool) -> State {
+    let mut resource = Resource::new()
+        .with("stamp", stamp)
+        .setting("run", "up")
+        .setting("undo", "down")
+        .setting("once", true)
+        .setting("release", "/opt/app/releases/1")
+        .setting("timeout", 1500)
+        .setting("earlier", earlier);
+    if noted {
+        resource = resource.setting("noted", true);
+    }
+    State {
+        resources: [(id(host, "task", "migrate"), resource)].into(),
+    }
+}
+
+/// What two hosts have, together.
+fn both(mut one: State, other: State) -> State {
+    one.resources.extend(other.resources);
+    one
+}
+
+#[test]
+fn what_happened_once_is_undone_where_it_happened() {
+    let kinds = crate::step::registry::registry();
+    let planned = |from: &State, to: &State| {
+        let plan = plan(&PlanInput {
+            from,
+            to,
+            kinds,
+            attendants: &[],
+            waves: &std::collections::BTreeMap::new(),
+        });
+        text(&plan.expect("BUG: a state without contradictions"))
+    };
+    // It ran on the second host, which was there first.
+    let from = both(
+        migrated("a", "2", vec!["1"], true),
+        migrated("b", "2", vec!["1"], false),
+    );
+    let to = both(
+        migrated("a", "1", vec![], true),
+        migrated("b", "1", vec![], false),
+    );
+    assert_snapshot!(planned(&from, &to), @"
+    1 note a/app/task:migrate
+    1 undo b/app/task:migrate
+    ");
+    assert_snapshot!(planned(&from, &State::default()), @"
+    1 note a/app/task:migrate
+    1 undo b/app/task:migrate
+    ");
+}
+
 #[test]
 fn a_circle_is_named() {
     let to = state(&[

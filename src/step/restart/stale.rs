@@ -12,17 +12,18 @@ use super::declare::Restart;
 use super::settings::ServiceSettings;
 
 /// Whether anything that the service uses was changed by rosey after its main process was started,
-/// in this boot; a definition also when rosey hasn't renewed the service since. What has no main process, or no
-/// known start, can't be stale.
+/// in this boot; a definition also when rosey hasn't renewed the service since. What has had no main process in this
+/// boot, as a service whose `ExecStartPre=` fails again and again, was started before any change in it.
 pub(super) fn is_stale(
     context: &ObserveContext<'_>,
     id: &ResourceId,
     settings: &ServiceSettings,
     status: &ServiceStatus,
 ) -> bool {
-    let Some(started) = &status.started else {
-        return false;
-    };
+    let started = &status.started.clone().unwrap_or_else(|| Moment {
+        monotonic: 0,
+        ..context.host.moment()
+    });
     let renewed = (context.changed)(id);
     // A renewal of an earlier boot is none: neither is after the other then.
     let is_since_renewal = |change: &Moment| {

@@ -299,6 +299,30 @@ fn a_definition_that_rosey_changed_is_in_force_once_it_has_started_the_service()
 }
 
 #[test]
+fn what_has_never_come_up_is_stale_by_any_change_of_this_boot() {
+    let mut bench = Bench::new();
+    let host = running();
+    let unit_file = id(ResourceKind::FILE, UNIT_FILE);
+    let site = id(ResourceKind::FILE, "/etc/bot.conf");
+    for file in [&unit_file, &site] {
+        bench.known.push((file.clone(), Resource::new()));
+    }
+    for file in [unit_file, site] {
+        let wanted = wanted().setting("uses", vec![file.name.as_str()]);
+        let is_fresh = |bench: &Bench| found(bench, &host, &wanted).unwrap().is("fresh");
+        bench.changes.insert(file, host.moment());
+        host.reboot();
+        // Systemd starts it again and again, and would take what was changed meanwhile only by chance.
+        host.fail_before_start(&unit());
+        assert!(is_fresh(&bench), "that boot is over");
+        for change in bench.changes.values_mut() {
+            *change = host.moment();
+        }
+        assert!(!is_fresh(&bench));
+    }
+}
+
+#[test]
 fn what_was_renewed_before_a_boot_is_stale_by_a_change_after_it() {
     let mut bench = Bench::new();
     let host = running();

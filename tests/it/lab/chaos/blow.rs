@@ -359,7 +359,7 @@ impl Lasting {
         }
         if let Some((host, undo)) = self.undo {
             // What there is to undo depends on how far the run came.
-            drop(lab.try_exec(host, &undo));
+            drop(lab.try_exec(host, &format!("{undo}; sync -f /opt")));
         }
         let output = self.second?.wait_with_output().expect("it was started");
         Some(Ran::new("the second controller".to_owned(), &output))

@@ -446,8 +446,13 @@ impl Campaign<'_> {
         for (host, class) in &classes {
             self.say(&format!("h{host}: {}", class.word()));
         }
-        judge::code(&case, &blow, fired, status, &classes, second.as_ref())
-            .map_err(|found| format!("{found}\n{talk}"))?;
+        judge::code(&case, &blow, fired, status, &classes, second.as_ref()).map_err(|found| {
+            let between = classes
+                .iter()
+                .filter(|(_, it)| matches!(it, Class::Half(_)));
+            let logs: String = between.map(|(host, _)| self.log(*host)).collect();
+            format!("{found}\n{talk}{logs}")
+        })?;
         if !matches!(chosen.act, Act::First | Act::Heal) {
             judge::serves(&chosen.old, &now, &classes)
                 .map_err(|found| format!("{found}\n{talk}"))?;
@@ -516,7 +521,8 @@ impl Campaign<'_> {
             ]);
             self.say(&format!("h{host}: {hand:?}"));
             let (script, _) = blow::by_hand(hand, world, place);
-            let typed = self.lab.try_exec(host, &format!("{script}; status=$?; rm -f /root/hand /root/typed /root/path /root/unit; exit $status"));
+            // A power cut is to take what the run has written, and not what was there before it.
+            let typed = self.lab.try_exec(host, &format!("{script}; status=$?; rm -f /root/hand /root/typed /root/path /root/unit; sync -f /opt; exit $status"));
             if !typed.status.success() {
                 return Err(format!(
                     "the harness could not change h{host}: {}",
@@ -525,6 +531,12 @@ impl Campaign<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What systemd has noted of rosey's own and the apps' units on a host since it was booted.
+    fn log(&self, host: usize) -> String {
+        let log = "journalctl --boot --no-pager --output=short-precise --lines=60 --unit='rosey*' --unit='bot-*'";
+        format!("--- the log of h{host}\n{}", self.lab.exec(host, log))
     }
 
     /// Waits until nothing of a run is at work on any host, or about to be started again there.
