@@ -8,7 +8,7 @@ use super::record::Record;
 use super::site::Site;
 use crate::host::HostErrorKind;
 use crate::model::{Action, GateResult, Resource, ResourceId, ResourceKind, Step};
-use crate::step::kind::{Change, Kind, StepError};
+use crate::step::kind::{Change, Kind, Named, StepError};
 
 /// Which way a step leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,21 +214,25 @@ pub fn is_same(
     found: Option<&Resource>,
     wanted: Option<&Resource>,
 ) -> bool {
-    found.is_some() == wanted.is_some()
-        && kind
-            .compare(Change {
-                id,
-                from: found,
-                to: wanted,
-            })
-            .is_empty()
+    let is_there = |resource: Option<&Resource>| {
+        resource.is_some_and(|resource| !kind.is_absence(Named { id, resource }))
+    };
+    let change = Change {
+        id,
+        from: found,
+        to: wanted,
+    };
+    match (is_there(found), is_there(wanted)) {
+        (true, true) => kind.compare(change).is_empty(),
+        (found, wanted) => found == wanted,
+    }
 }
 
 /// The same resource without the attribute that other resources' changes take from it.
 #[must_use]
 pub fn without_freshness(kind: &dyn Kind, id: &ResourceId, resource: &Resource) -> Resource {
     let mut resource = resource.clone();
-    let named = crate::step::kind::Named {
+    let named = Named {
         id,
         resource: &resource,
     };

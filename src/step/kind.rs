@@ -295,6 +295,11 @@ pub trait Kind: Send + Sync {
         None
     }
 
+    /// Whether a resource so can't be told from none at all: nothing is left to read of it.
+    fn is_absence(&self, _it: Named<'_>) -> bool {
+        false
+    }
+
     /// Whether a state found is one that this step, once begun, may leave behind.
     fn is_between(&self, _step: &Step, _found: Option<&Resource>) -> bool {
         false

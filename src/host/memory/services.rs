@@ -188,7 +188,8 @@ impl World {
         }
     }
 
-    /// Starts what is enabled, as a boot does.
+    /// Starts what is enabled, as a boot does. What fails is to be started again (`Restart=`, `RestartSec=`), which may be
+    /// long after all that looks at it.
     pub(super) fn start_enabled(&mut self) {
         let enabled: Vec<Unit> = self
             .services
@@ -201,7 +202,11 @@ impl World {
             .collect();
         for unit in enabled {
             // A service that fails at boot is a failed service, not an error of the boot.
-            let _ = self.start(&unit);
+            let started = self.start(&unit);
+            if let (Err(_), Some(service)) = (started, self.services.get_mut(&unit)) {
+                // What isn't there can't be started at all.
+                service.waits = service.loaded.is_some();
+            }
         }
     }
 

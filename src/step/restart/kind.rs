@@ -129,6 +129,11 @@ impl Kind for Service {
         })
     }
 
+    /// What neither runs nor comes up at boot is no service of ours, whoever has it stopped.
+    fn is_absence(&self, it: Named<'_>) -> bool {
+        !settings(it).external && !it.resource.is("active") && !it.resource.is("enabled")
+    }
+
     /// Enabling comes before starting, and a restart stops first: each of both may be old or new, and
     /// a service that is to be restarted may be found stopped, as one that died of its reload.
     fn is_between(&self, step: &Step, found: Option<&Resource>) -> bool {

@@ -1,6 +1,6 @@
 //! Every fault at every primitive of a run, forward and on its way back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
@@ -272,6 +272,24 @@ impl Trip {
             self.note(settled, direction, mark, point, DIED_TOO)?;
         }
 
+        if mark.name != "commit" && point.has_outdated_services() {
+            let host = point.host();
+            let before = self.shape.host.service_snapshot();
+            let before: BTreeSet<_> = before
+                .into_values()
+                .filter_map(|it| it.definition)
+                .collect();
+            host.on_start(move |_, _, definition| {
+                let ran_before = before.contains(definition);
+                ran_before
+                    .then_some(())
+                    .ok_or_else(|| "exit-code".to_owned())
+            });
+            host.reboot();
+            let settled = self.settles(&host, &named(self, BOOTED));
+            self.note(settled, direction, mark, point, BOOTED)?;
+        }
+
         let host = point.host();
         host.set_free(Some(Space {
             bytes: 0,
@@ -454,6 +472,8 @@ impl Trip {
 const DIED: &str = "services die";
 /// The same, and the helper dies with them.
 const DIED_TOO: &str = "services and helper die";
+/// The host boots, and what is new there starts again and again in vain.
+const BOOTED: &str = "boot in vain";
 
 /// What waits for space on its way back.
 const WAITING: [&str; 3] = [

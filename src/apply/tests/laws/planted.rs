@@ -202,6 +202,27 @@ fn at(primitive: &Primitive, name: &str, path: &str) -> bool {
     primitive.name == name && primitive.path.to_string_lossy().contains(path)
 }
 
+/// A service as it is read, but fresh where it waits to be started again and has had no main process in this boot.
+fn fresh_without_a_start(
+    kind: &'static dyn Kind,
+    context: &ObserveContext<'_>,
+    id: &ResourceId,
+    wanted: Option<&Resource>,
+) -> Result<Observed, HostError> {
+    let mut observed = kind.observe(context, id, wanted)?;
+    let nothing = Resource::new();
+    let status = context
+        .host
+        .service(&unit_of(id, wanted.unwrap_or(&nothing)))?;
+    if let Some(resource) = &mut observed.resource
+        && status.started.is_none()
+        && resource.is("active")
+    {
+        *resource = resource.clone().with("fresh", true);
+    }
+    Ok(observed)
+}
+
 /// Reads a service as if its process had been started with the definition that was on the disk then.
 fn by_its_start(
     kind: &'static dyn Kind,
@@ -257,6 +278,10 @@ planted! {
     }]);
     a_definition_counts_as_loaded_when_its_file_is_changed: "a take-over", Kinds(|| vec![Wrong {
         observe: Some(by_its_start),
+        ..Wrong::new(ResourceKind::SERVICE)
+    }]);
+    what_never_came_up_counts_as_fresh: "a take-over", Kinds(|| vec![Wrong {
+        observe: Some(fresh_without_a_start),
         ..Wrong::new(ResourceKind::SERVICE)
     }]);
     an_edge_to_the_release_is_left_out: "a secret and a reload", Kinds(|| vec![Wrong::using(ResourceKind::LINK, |_| Vec::new())]);

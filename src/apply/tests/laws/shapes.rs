@@ -71,7 +71,12 @@ pub fn named(name: &str) -> Shape {
                 backup: true,
                 ..Declared::bare(version)
             };
-            (applied(app, &host, &small("1")), Some(small("2")))
+            // Somebody had disabled what ran.
+            let one = Declared {
+                disabled: true,
+                ..small("1")
+            };
+            (applied(app, &host, &one), Some(small("2")))
         }
         "a take-over" => {
             foreign(&host);
