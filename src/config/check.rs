@@ -20,6 +20,7 @@ use super::word::{Claimed, Text};
 pub(crate) fn check(environment: &Environment, beside: &Beside) -> Vec<Problem> {
     let mut problems = Vec::new();
     names(environment, &mut problems);
+    machines(environment, &mut problems);
     roots(environment, &mut problems);
     claims(environment, &mut problems);
     references(environment, &mut problems);
@@ -107,7 +108,30 @@ pub(crate) fn asserts(environment: &Environment) -> Vec<Problem> {
     problems
 }
 
-/// Pairs of apps with a host in common, each pair once.
+/// An app on two hosts that are one machine would be there twice, at one root.
+fn machines(environment: &Environment, problems: &mut Vec<Problem>) {
+    for app in &environment.apps {
+        let local = environment.hosts.iter().filter(|host| host.is_local());
+        let mut local = local.filter(|host| app.hosts.contains(&host.name));
+        let first = local.next();
+        // One that is declared twice was said already.
+        let second = local.find(|host| first.is_some_and(|first| first.name != host.name));
+        if let (Some(first), Some(second)) = (first, second) {
+            let problem = Problem::new(format!(
+                "the app `{}` goes to this machine twice: as `{}` and as `{}`",
+                app.name, first.name, second.name
+            ));
+            problems.push(
+                problem
+                    .at(second.place, "this machine too")
+                    .at(first.place, "this machine")
+                    .help("declare one of both, or say with `on` to which one the app goes"),
+            );
+        }
+    }
+}
+
+/// Pairs of apps with a machine in common, by the name of the first's host, each pair once.
 fn pairs(environment: &Environment) -> impl Iterator<Item = (&App, &App, &HostName)> {
     environment
         .apps
@@ -124,10 +148,19 @@ fn pairs(environment: &Environment) -> impl Iterator<Item = (&App, &App, &HostNa
                     let common = first
                         .hosts
                         .iter()
-                        .find(|host| second.hosts.contains(host))?;
+                        .find(|host| second.hosts.iter().any(|it| is_one(environment, host, it)))?;
                     Some((first, second, common))
                 })
         })
+}
+
+/// Whether two hosts are one machine, as far as the declaration tells.
+fn is_one(environment: &Environment, one: &HostName, other: &HostName) -> bool {
+    let is_local = |name: &HostName| {
+        let mut hosts = environment.hosts.iter();
+        hosts.any(|host| host.name == *name && host.is_local())
+    };
+    one == other || is_local(one) && is_local(other)
 }
 
 fn roots(environment: &Environment, problems: &mut Vec<Problem>) {

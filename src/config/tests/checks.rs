@@ -6,11 +6,54 @@ use super::Project;
 use crate::config::discover::find_project;
 
 #[test]
+fn two_local_hosts_are_one_machine() {
+    let project = Project::with(
+        r#"host "a" local=#true
+host "b" local=#true
+host "c"
+app "one" { on "a" "b"; root "/opt/one"; }
+app "two" { on "b" "c"; root "/opt/one"; }
+app "three" { on "a" "c"; root "/opt/three"; }
+"#,
+    );
+    assert_snapshot!(project.errors(), @r#"
+      × environments/prod.kdl has 2 errors
+
+    Error:
+      × the app `one` goes to this machine twice: as `a` and as `b`
+       ╭─[environments/prod.kdl:1:6]
+     1 │ host "a" local=#true
+       ·      ─┬─
+       ·       ╰── this machine
+     2 │ host "b" local=#true
+       ·      ─┬─
+       ·       ╰── this machine too
+     3 │ host "c"
+       ╰────
+      help: declare one of both, or say with `on` to which one the app goes
+
+    Error:
+      × the apps `one` and `two` have one root on a
+       ╭─[environments/prod.kdl:4:25]
+     3 │ host "c"
+     4 │ app "one" { on "a" "b"; root "/opt/one"; }
+       ·                         ──┬─
+       ·                           ╰── by this one
+     5 │ app "two" { on "b" "c"; root "/opt/one"; }
+       ·                         ──┬─
+       ·                           ╰── taken already
+     6 │ app "three" { on "a" "c"; root "/opt/three"; }
+       ╰────
+      help: give each app a directory of its own
+    "#);
+}
+
+#[test]
 fn two_apps_on_one_root_or_one_inside_the_other() {
     let project = Project::with(
         r#"
 host "a" local=#true
-host "b" local=#true
+host "b"
 app "one" { on "a"; root "/opt/bot"; }
 app "two" { root "/opt//bot/"; }
 app "three" { on "a"; root "/opt/bot/inner"; }
@@ -23,7 +66,7 @@ app "four" { on "b"; root "/opt/four"; }
     Error:
       × the apps `one` and `two` have one root on a
        ╭─[environments/prod.kdl:4:21]
-     3 │ host "b" local=#true
+     3 │ host "b"
      4 │ app "one" { on "a"; root "/opt/bot"; }
        ·                     ──┬─
        ·                       ╰── by this one
@@ -37,7 +80,7 @@ app "four" { on "b"; root "/opt/four"; }
     Error:
       × the root of one of `one` and `three` is inside the other's on a
        ╭─[environments/prod.kdl:4:21]
-     3 │ host "b" local=#true
+     3 │ host "b"
      4 │ app "one" { on "a"; root "/opt/bot"; }
        ·                     ──┬─
        ·                       ╰── by this one

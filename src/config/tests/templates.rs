@@ -234,7 +234,7 @@ fn strings_of_the_declaration_are_checked_for_every_host() {
 vars { port 8000; }
 secret "token" env="TOKEN"
 host "a" local=#true { vars { shard 1; }; }
-host "b" local=#true
+host "b"
 app "bot" {
     root "/opt/{{ app }}-{{ environment }}"
     toy "right" { says "{{ port }} {{ version }} {{ host.name }}"; }
