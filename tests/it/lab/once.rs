@@ -65,3 +65,45 @@ fn a_host_that_joins_later_only_notes_what_was_run() {
     assert_eq!(fleet.served(), ["1.0.0"; 2]);
     assert_eq!(rosey.steps(), Vec::<String>::new());
 }
+
+#[test]
+fn what_one_host_would_undo_for_all_it_undoes_with_all() {
+    let fleet = Fleet::up(2);
+    fleet.declare("    service \"rosey-bot\" {", MIGRATE);
+    let rosey = fleet.rosey();
+    rosey.apply().exits(0);
+    fleet.version("2.0.0");
+    fleet
+        .project
+        .write("bot/migrations/0002-more.up.sql", "SELECT 1;\n");
+    rosey.apply().exits(0);
+    let both = ["up 1.0.0\nup 2.0.0", ""];
+    assert_eq!(ran(&fleet), both);
+    let before = fleet.snapshots();
+    let name = super::fleet::ENVIRONMENT;
+    for command in ["rollback", "remove"] {
+        let told = rosey
+            .run(&[command, name, "--yes", "--only", "h1"])
+            .exits(10)
+            .stderr;
+        assert!(
+            told.contains("h2: task migrate of rosey-bot was run once for all hosts")
+                && told.contains("take h2 back with it"),
+            "{told}"
+        );
+        fleet.must_be(&before);
+        assert_eq!(ran(&fleet), both);
+    }
+    // Who has only noted it undoes nothing.
+    rosey
+        .run(&["rollback", name, "--yes", "--only", "h2"])
+        .exits(0);
+    assert_eq!(fleet.served(), ["2.0.0", "1.0.0"]);
+    assert_eq!(ran(&fleet), both);
+    // Nobody keeps any more what needs it.
+    rosey
+        .run(&["rollback", name, "--yes", "--only", "h1"])
+        .exits(0);
+    assert_eq!(ran(&fleet), ["up 1.0.0\nup 2.0.0\ndown 2.0.0", ""]);
+    assert_eq!(fleet.served(), ["1.0.0"; 2]);
+}
