@@ -45,11 +45,12 @@ pub fn sweep(
         let swept = site.acting(journal, taking, |context| kind.sweep(context, step));
         first = first.and(swept);
     }
+    first?;
     if !wanted.is_empty() {
-        return Ok(first?);
+        return Ok(());
     }
     let staging = site.places.staging(site.run);
-    first.and(remove_durably(site.host, &staging).map_err(StepError::from))?;
+    remove_durably(site.host, &staging).map_err(StepError::from)?;
     if matches!(told.settled, Some(Settled::WentBack { .. })) {
         give_up_root(site, &told).map_err(StepError::from)?;
     }

@@ -114,7 +114,7 @@ impl Store<'_> {
     /// When something can't be removed.
     pub fn collect_staging(&self, present: Option<&RunId>) -> Result<Removed, HostError> {
         let mut removed = Removed::default();
-        let directory = self.places.own().join("staging");
+        let directory = self.places.all_staging();
         let names = match self.host.list(&directory) {
             Ok(names) => names,
             Err(error) if absent(&error) => return Ok(removed),

@@ -10,13 +10,12 @@ use super::protocol::{Begin, Refusal, RefusalKind, Reply};
 use super::refuse::refusal;
 use super::session::{Answer, OpenRun, Session, journal_path, manifest};
 use crate::apply::record::FORMAT;
-use crate::apply::step::take;
-use crate::apply::step::{is_attendant, is_found_as_planned};
+use crate::apply::step::{TakeError, is_attendant, is_found_as_planned, take};
 use crate::apply::{Cancel, Journal, Opened, Taking, Way, sweep};
 use crate::content::{Store, make_own};
 use crate::host::{EntryType, HostError, HostErrorKind};
 use crate::model::{Digest, EventKind, Ledger, Resource, ResourceId, ResourceKind, State};
-use crate::step::kind::ObserveContext;
+use crate::step::kind::{ObserveContext, StepError};
 
 impl<'h> Session<'h> {
     pub(super) fn begin(&mut self, id: u64, begin: Begin) -> Answer {
@@ -140,7 +139,11 @@ impl<'h> Session<'h> {
         let swept = self.with_site(app, &run, |site| {
             sweep::sweep(site, &journal, &std::collections::BTreeSet::new())
         })?;
-        Ok(swept?)
+        match swept {
+            // Pruning looks for it there, after each run.
+            Err(error) if in_staging(app, &error) => Ok(()),
+            swept => Ok(swept?),
+        }
     }
 
     /// How everything is that the plan changes or that the standing generation has, read under the lock.
@@ -362,4 +365,13 @@ impl<'h> Session<'h> {
             known,
         })
     }
+}
+
+/// Whether something in staging couldn't be removed because a live process refers to it.
+fn in_staging(app: &App, error: &TakeError) -> bool {
+    let TakeError::Step(StepError::Host(error)) = error else {
+        return false;
+    };
+    let is_there = Path::new(&error.path).starts_with(app.places.all_staging());
+    is_there && matches!(error.kind, HostErrorKind::InUse(_))
 }

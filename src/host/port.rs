@@ -250,6 +250,9 @@ pub enum HostErrorKind {
     /// What a service is to be started in isn't there, in the manager's words.
     #[error("{0}")]
     Missing(String),
+    /// A live process refers to it, which it would break.
+    #[error("process {0} still uses it; it is removed when that has ended")]
+    InUse(u32),
     /// Its time ran out.
     #[error("it took too long")]
     TimedOut,

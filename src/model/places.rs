@@ -36,7 +36,13 @@ impl Places {
     /// What a run has made and not yet shown, or displaced and not yet given up.
     #[must_use]
     pub fn staging(&self, run: &RunId) -> PathBuf {
-        self.own().join("staging").join(&run.0)
+        self.all_staging().join(&run.0)
+    }
+
+    /// The same of all runs.
+    #[must_use]
+    pub fn all_staging(&self) -> PathBuf {
+        self.own().join("staging")
     }
 
     /// Backups of data.

@@ -217,6 +217,7 @@ impl Pruning<'_> {
         }
         let mut removed = prune_unused(self.host, self.places)?;
         removed += store.collect_garbage(&digests, &digests)?;
+        removed += store.collect_staging(Some(self.run))?;
         Ok(removed)
     }
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::content::{make_own, remove_tree};
-use crate::host::{HostError, ReadHost};
+use crate::host::{EntryType, HostError, HostErrorKind, ReadHost};
 use crate::model::{Places, ResourceId, RunId};
 use crate::step::kind::{StepContext, StepError};
 
@@ -79,16 +79,19 @@ impl<'a> Spot<'a> {
     /// Removes for good what is aside, unless a process still uses it.
     pub(crate) fn sweep(&self) -> Result<(), StepError> {
         let host = self.context.host;
-        if host.entry(&self.aside)?.is_none() {
+        let Some(entry) = host.entry(&self.aside)? else {
             return Ok(());
-        }
-        if let Some(process) = host.processes_in(&self.aside)?.first() {
+        };
+        // A file that is open stays for who has it open. What is looked up in a directory later doesn't.
+        let users = match entry.kind {
+            EntryType::Directory => host.processes_in(&self.aside)?,
+            _ => Vec::new(),
+        };
+        if let Some(process) = users.first() {
             return Err(HostError {
                 doing: "remove".to_owned(),
                 path: self.aside.display().to_string(),
-                kind: crate::host::HostErrorKind::Other(format!(
-                    "process {process} still uses it; it is removed when that has ended"
-                )),
+                kind: HostErrorKind::InUse(*process),
             }
             .into());
         }

@@ -79,6 +79,27 @@ fn a_program_that_is_not_there_goes_back() {
 }
 
 #[test]
+fn a_root_that_somebody_removed_stands_in_nobodys_way() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    here.declare("within \"5s\"", "within \"600ms\"");
+    here.apply().exits(0);
+    std::fs::remove_dir_all(here.root()).unwrap();
+    here.declare("fault \"\"", "fault \"unhealthy\"");
+    // What ran before ran in what was gone: nobody can start it again, and that is said.
+    let lines = here.apply_json(&[], 8);
+    assert_eq!(lines.last().unwrap()["outcome"], "stuck");
+    // Its process still uses what the run had put aside.
+    here.declare("within \"600ms\"", "within \"5s\"");
+    here.declare("fault \"unhealthy\"", "fault \"\"");
+    here.apply().exits(0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    let left = std::fs::read_dir(here.root().join(".rosey/staging"));
+    assert_eq!(left.map_or(0, Iterator::count), 0);
+    here.rosey.run(&["drift", "test"]).exits(0);
+}
+
+#[test]
 fn a_first_deploy_that_fails_leaves_nothing() {
     let project = Project::with_bot();
     let here = Here::at(&project);
