@@ -143,17 +143,13 @@ fn a_host_without_space_is_found_before_anything_is_changed() {
     fleet.must_be(&before);
 }
 
-mod all {
-    use super::*;
-
-    #[test]
-    fn a_host_that_is_down_stops_a_run_before_it_begins() {
-        let fleet = Fleet::deployed(2);
-        let before = fleet.snapshots();
-        fleet.version("2.0.0");
-        fleet.lab.cut(2);
-        let ran = fleet.rosey().apply().exits(4);
-        says(&ran, &["h2", "no answer within", "Is the server up"]);
-        fleet.must_be(&before);
-    }
+#[test]
+fn a_host_that_is_down_stops_a_run_before_it_begins() {
+    let fleet = Fleet::deployed(2);
+    let before = fleet.snapshots();
+    fleet.version("2.0.0");
+    fleet.lab.cut(2);
+    let ran = fleet.rosey().apply().exits(4);
+    says(&ran, &["h2", "no answer within", "Is the server up"]);
+    fleet.must_be(&before);
 }
