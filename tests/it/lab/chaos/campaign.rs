@@ -436,6 +436,7 @@ impl Campaign<'_> {
             act_is_first: chosen.act == Act::First,
             removing: chosen.act == Act::Remove,
             broken: chosen.act == Act::Broken,
+            healing: chosen.act == Act::Heal,
             new: &chosen.new,
             before: &before,
         };

@@ -39,6 +39,7 @@ pub struct Case<'a> {
     pub act_is_first: bool,
     pub removing: bool,
     pub broken: bool,
+    pub healing: bool,
     pub new: &'a World,
     pub before: &'a BTreeMap<usize, Snapshot>,
 }
@@ -158,6 +159,10 @@ pub fn code(
         blow,
         Blow::Interrupt | Blow::Terminate | Blow::HangUp | Blow::CancelledJob
     );
+    let booted = match blow {
+        Blow::PowerCut(host) | Blow::Reboot(host) => Some(*host),
+        _ => None,
+    };
     let hand = matches!(blow, Blow::Hand(..));
     let may_be_half = fired && hand;
     if !half.is_empty() && !may_be_half {
@@ -190,6 +195,8 @@ pub fn code(
         // A host that is lost between its *ready* and the answer to its commit keeps the new state, and nobody can read that.
         (Some(18), _) if fired && host_lost => Ok(()),
         (Some(4), _) if fired && host_lost && all_old => Ok(()),
+        // A boot starts what somebody had stopped.
+        (Some(4), _) if fired && case.healing && only(booted, classes) => Ok(()),
         (Some(4), _) if fired && host_lost && may_be_half => Ok(()),
         (Some(10), _)
             if fired
@@ -203,6 +210,12 @@ pub fn code(
         (Some(8), _) if fired && hand => Ok(()),
         _ => wrong("an exit code that says what is"),
     }
+}
+
+/// Whether one host is new, and no other.
+fn only(one: Option<usize>, classes: &BTreeMap<usize, Class>) -> bool {
+    let mut new = classes.iter().filter(|(_, class)| **class == Class::New);
+    new.all(|(host, _)| Some(*host) == one)
 }
 
 /// Whether hosts that are as they were also serve what they did.
