@@ -197,9 +197,10 @@ pub struct Rollback {
 pub struct Remove {
     /// Which environment.
     pub environment: String,
-    /// Which app; all when left out.
+    /// Which app, also one that is declared no more; all that are declared when left out.
     pub app: Option<String>,
-    /// Where it was before its root was declared elsewhere; the declared root when left out.
+    /// Where it was before its root was declared elsewhere; the declared root when left out. Of an app that is
+    /// declared no more, the one of several that is meant.
     #[arg(long, value_name = "DIR")]
     pub root: Option<String>,
     /// Takes data and backups away too.

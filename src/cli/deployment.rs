@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::config::{ConfigErrors, Host, SecretValue, Secrets};
+use crate::config::{ConfigErrors, Environment, Host, SecretValue, Secrets};
 use crate::fleet::ask::AskError;
 use crate::fleet::compose;
 use crate::fleet::connection::Pulse;
@@ -66,15 +66,11 @@ pub(super) struct Chosen {
     pub addresses: BTreeMap<Member, AppAddress>,
 }
 
-/// Chooses by `--only`, `--except` and the name of an app.
+/// Chooses hosts by `--only` and `--except`, whatever is declared on them.
 ///
 /// # Errors
 /// Exit code 1 when a name is unknown or nothing is left.
-pub(super) fn choose(
-    project: &Project,
-    choice: &Choice,
-    app: Option<&str>,
-) -> Result<Chosen, CommandError> {
+pub(super) fn choose_hosts(project: &Project, choice: &Choice) -> Result<Vec<Host>, CommandError> {
     let environment = &project.environment;
     let wrong = |words: String| CommandError::new(Exit::ERROR, words);
     let known = |word: &String| {
@@ -95,6 +91,42 @@ pub(super) fn choose(
         let message = format!("{} has no host or tag {word:?}", environment.name);
         return Err(wrong(message).hint(format!("its hosts are: {}", names.join(", "))));
     }
+    let fits = |host: &Host, words: &[String]| {
+        words
+            .iter()
+            .any(|word| host.name.as_str() == word || tagged(host, word))
+    };
+    let is_chosen = |host: &&Host| {
+        (choice.only.is_empty() || fits(host, &choice.only)) && !fits(host, &choice.except)
+    };
+    let hosts: Vec<_> = environment
+        .hosts
+        .iter()
+        .filter(is_chosen)
+        .cloned()
+        .collect();
+    if hosts.is_empty() {
+        return Err(nothing_left(environment));
+    }
+    Ok(hosts)
+}
+
+fn nothing_left(environment: &Environment) -> CommandError {
+    let words = format!("no host of {} is left to do anything on", environment.name);
+    CommandError::new(Exit::ERROR, words)
+}
+
+/// Chooses by `--only`, `--except` and the name of an app.
+///
+/// # Errors
+/// Exit code 1 when a name is unknown or nothing is left.
+pub(super) fn choose(
+    project: &Project,
+    choice: &Choice,
+    app: Option<&str>,
+) -> Result<Chosen, CommandError> {
+    let environment = &project.environment;
+    let chosen = choose_hosts(project, choice)?;
     if let Some(app) = app
         && !environment.apps.iter().any(|it| it.name.as_str() == app)
     {
@@ -104,23 +136,17 @@ pub(super) fn choose(
             .map(|app| app.name.to_string())
             .collect();
         let message = format!("{} has no app {app:?}", environment.name);
-        return Err(wrong(message).hint(format!("its apps are: {}", names.join(", "))));
+        return Err(CommandError::new(Exit::ERROR, message)
+            .hint(format!("its apps are: {}", names.join(", "))));
     }
-    let fits = |host: &Host, words: &[String]| {
-        words
-            .iter()
-            .any(|word| host.name.as_str() == word || tagged(host, word))
-    };
     let mut hosts = Vec::new();
     let mut addresses = BTreeMap::new();
-    for host in &environment.hosts {
-        let wanted =
-            (choice.only.is_empty() || fits(host, &choice.only)) && !fits(host, &choice.except);
+    for host in &chosen {
         let apps = environment.apps.iter().filter(|it| {
             it.hosts.contains(&host.name) && app.is_none_or(|app| it.name.as_str() == app)
         });
         let apps: Vec<_> = apps.collect();
-        if !wanted || apps.is_empty() {
+        if apps.is_empty() {
             continue;
         }
         for app in apps {
@@ -130,10 +156,7 @@ pub(super) fn choose(
         hosts.push(host.clone());
     }
     if hosts.is_empty() {
-        return Err(wrong(format!(
-            "no host of {} is left to do anything on",
-            environment.name
-        )));
+        return Err(nothing_left(environment));
     }
     Ok(Chosen { hosts, addresses })
 }

@@ -146,6 +146,8 @@ fn say(
     prospect: &Prospect,
 ) {
     let findings = findings(prospect);
+    let mut notes = deployment.notes(survey);
+    notes.extend(deployment.undeclared(survey));
     if arguments.json {
         let environment = &deployment.project.environment.name;
         let drifted = !prospect.plan.is_empty();
@@ -156,13 +158,16 @@ fn say(
             "drifted": drifted,
             "findings": findings,
             "mixed": !mixed(survey).is_empty(),
-            "notes": deployment.notes(survey),
+            "notes": notes,
             "unreachable": unread.hosts,
         });
         print_line(&document.to_string());
     } else {
-        for note in deployment.notes(survey) {
+        for note in notes {
             say!("{}: {}", note.host, note.message);
+            if let Some(remedy) = &note.remedy {
+                say!("  {remedy}");
+            }
         }
         findings
             .iter()

@@ -2,8 +2,6 @@
 //!
 //! It lies in the ledgers of the servers, so that it holds for every controller.
 
-use std::collections::BTreeMap;
-
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
 use crate::helper::protocol::Marks;
@@ -30,8 +28,8 @@ pub(super) async fn run(
         .transpose()?;
     let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
     // Every chosen host must be there: one that didn't hear of it would take the next apply.
-    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
-    let survey = deployment.survey(BTreeMap::new()).await?;
+    let mut deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
+    let survey = deployment.survey_all().await?;
     let members = known(&survey);
     if members.is_empty() {
         let message = format!(

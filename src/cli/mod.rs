@@ -31,6 +31,7 @@ mod project;
 mod protection;
 mod release_hold;
 mod recording;
+mod registered;
 mod remove;
 mod restarts;
 mod restating;

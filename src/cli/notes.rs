@@ -3,13 +3,15 @@
 use crate::fleet::mixed::mixed;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
-use crate::helper::protocol::GoingBack;
-use crate::model::{EnvironmentName, Finding, FindingClass};
+use crate::helper::protocol::{GoingBack, RegistryEntry};
+use crate::model::shell::quote;
+use crate::model::{EnvironmentName, Finding, FindingClass, HostName};
 
 use super::deployment::Deployment;
 use super::error::CommandError;
 use super::freeze::describe;
 use super::marking::busy;
+use super::registered::{entries, is_declared};
 
 /// By how many seconds clocks may differ without a word.
 const SKEW: i64 = 30;
@@ -109,15 +111,10 @@ impl Deployment {
     pub fn undeclared(&self, survey: &Survey) -> Vec<Finding> {
         let environment = &self.project.environment;
         let mut notes = Vec::new();
-        for (host, entries) in &survey.registry {
-            for entry in entries
-                .iter()
-                .filter(|entry| entry.environment == environment.name)
-            {
-                let declared = environment
-                    .app(&entry.app)
-                    .is_some_and(|it| it.hosts.contains(host));
+        for host in survey.registry.keys() {
+            for entry in entries(environment, survey, host, false) {
                 let member = Member::new(host, &entry.app);
+                let declared = is_declared(environment, &member);
                 // What wasn't chosen isn't known here.
                 let moved = survey
                     .members
@@ -147,15 +144,30 @@ impl Deployment {
                             "{} is in {} but is no longer declared for this host; it is left alone",
                             entry.app, entry.root
                         ),
-                        remedy: Some(format!(
-                            "declare it again, then: rosey remove {} {} --only {host}",
-                            environment.name, entry.app
-                        )),
+                        remedy: Some(self.taking_away(survey, host, entry)),
                     });
                 }
             }
         }
         notes
+    }
+
+    /// The line that takes away what is declared no more on a host.
+    fn taking_away(&self, survey: &Survey, host: &HostName, entry: &RegistryEntry) -> String {
+        let environment = &self.project.environment;
+        let mut line = format!(
+            "take it away: rosey remove {} {}",
+            environment.name, entry.app
+        );
+        let there = entries(environment, survey, host, false);
+        if there.filter(|it| it.app == entry.app).count() > 1 {
+            line += &format!(" --root {}", quote(&entry.root));
+        }
+        // Elsewhere it is declared, and stays.
+        if environment.app(&entry.app).is_some() {
+            line += &format!(" --only {host}");
+        }
+        line
     }
 
     fn skewed(&self) -> Vec<Finding> {

@@ -25,6 +25,7 @@ use super::marking::busy;
 use super::notes::refuse_busy;
 use super::project::Project;
 use super::protection::{Insisted, insist};
+use super::registered::{self, is_declared_on_chosen};
 use super::say::say;
 use super::settling::{self, Settling};
 use super::steady::is_disturbed;
@@ -134,12 +135,7 @@ async fn prepare(
 ) -> Result<Removing, CommandError> {
     let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
     insist(&project, &Insisted::reason(arguments.reason.as_deref()))?;
-    let app = arguments.app.as_deref();
-    let mut deployment = Deployment::reach(session, project, &arguments.choice, app).await?;
-    if let Some(root) = &arguments.root {
-        let survey = deployment.survey(BTreeMap::new()).await?;
-        turn_to(&mut deployment, &survey, root)?;
-    }
+    let deployment = reach(session, project, arguments).await?;
     let given = Given {
         yes: arguments.yes,
         saved_plan: None,
@@ -223,6 +219,28 @@ async fn prepare(
     approval::propose(session, proposal).await?;
     anew.agree(prospect.plan.clone());
     Ok(removing(deployment, survey, prospect))
+}
+
+/// Reaches what is to go: as it is declared, or else as the hosts know it.
+async fn reach(
+    session: &Session,
+    project: Project,
+    arguments: &arguments::Remove,
+) -> Result<Deployment, CommandError> {
+    let (choice, root) = (&arguments.choice, arguments.root.as_deref());
+    let app = arguments.app.as_deref();
+    if let Some(app) = app
+        && !is_declared_on_chosen(&project, choice, app)?
+    {
+        let sought = registered::Sought { app, root };
+        return Deployment::reach_registered(session, project, choice, sought).await;
+    }
+    let mut deployment = Deployment::reach(session, project, choice, app).await?;
+    if let Some(root) = root {
+        let survey = deployment.survey(BTreeMap::new()).await?;
+        turn_to(&mut deployment, &survey, root)?;
+    }
+    Ok(deployment)
 }
 
 /// To take away all that a survey shows.

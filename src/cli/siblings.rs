@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::config::Environment;
+use crate::fleet::declared;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Survey, survey};
 use crate::fleet::reach::{ReachError, connections};
@@ -11,8 +13,11 @@ use crate::model::{AppName, HostName};
 
 use super::Session;
 use super::arguments::Choice;
-use super::deployment::{Deployment, asking, choose, reaching, unreachable_hosts, who_is_there};
+use super::deployment::{
+    Deployment, asking, choose_hosts, reaching, unreachable_hosts, who_is_there,
+};
 use super::error::CommandError;
+use super::registered::{self, Sought, is_declared};
 
 /// What a settlement is decided on.
 pub(super) struct Siblings {
@@ -75,22 +80,26 @@ impl Unchosen {
     /// Reaches them.
     ///
     /// # Errors
-    /// Exit code 1 when our own program can't be found.
+    /// Exit code 1 when our own program can't be found, 4 when a host is lost that may have what is declared no more.
     pub async fn reach(
         session: &Session,
         deployment: &Deployment,
         apps: &BTreeSet<AppName>,
     ) -> Result<Self, CommandError> {
-        let all = choose(&deployment.project, &Choice::default(), None)?;
-        let mut addresses = all.addresses;
+        let project = &deployment.project;
+        let environment = &project.environment;
+        let mut addresses = all_addresses(environment);
         addresses.retain(|member, _| {
             apps.contains(&member.app) && !deployment.addresses.contains_key(member)
         });
-        let is_asked = |host: &HostName| addresses.keys().any(|member| member.host == *host);
+        let undeclared = undeclared(deployment, apps);
+        // Which hosts have what is declared no more, only they know.
+        let is_asked = |host: &HostName| {
+            !undeclared.is_empty() || addresses.keys().any(|member| member.host == *host)
+        };
         // An app may have been chosen by its name, with others of it on hosts that were reached.
-        let (known, hosts): (Vec<_>, Vec<_>) = all
-            .hosts
-            .into_iter()
+        let hosts = choose_hosts(project, &Choice::default())?.into_iter();
+        let (known, hosts): (Vec<_>, Vec<_>) = hosts
             .filter(|host| is_asked(&host.name))
             .partition(|host| deployment.fleet.contains_key(&host.name));
         let known = known.into_iter().filter_map(|host| {
@@ -103,13 +112,49 @@ impl Unchosen {
             missing: Vec::new(),
         };
         if !hosts.is_empty() {
-            let reaching = reaching(session, &deployment.project)?;
+            let reaching = reaching(session, project)?;
             let (reached, missing) = who_is_there(&reaching, &hosts).await;
             unchosen.fleet.extend(connections(&reached));
             unchosen.missing = missing;
         }
         addresses.retain(|member, _| unchosen.fleet.contains_key(&member.host));
+        if !undeclared.is_empty() {
+            let none = BTreeMap::new();
+            let survey = survey(&unchosen.fleet, &none, BTreeMap::new());
+            let survey = survey.await.map_err(|errors| asking(&errors))?;
+            for (app, root) in &undeclared {
+                let (app, root) = (app.as_str(), Some(root.as_str()));
+                let known = registered::addresses(environment, &survey, Sought { app, root })?;
+                for (member, address) in known {
+                    if !deployment.addresses.contains_key(&member) {
+                        addresses.entry(member).or_insert(address);
+                    }
+                }
+            }
+        }
         unchosen.addresses = addresses;
         Ok(unchosen)
     }
+}
+
+/// All that is declared.
+fn all_addresses(environment: &Environment) -> BTreeMap<Member, AppAddress> {
+    let mut addresses = BTreeMap::new();
+    for app in &environment.apps {
+        let hosts = environment.hosts.iter();
+        for host in hosts.filter(|host| app.hosts.contains(&host.name)) {
+            let member = Member::new(&host.name, &app.name);
+            addresses.insert(member, declared::address(environment, app, host));
+        }
+    }
+    addresses
+}
+
+/// Of some apps those that a deployment has on hosts where they are declared no more, and where they are there.
+fn undeclared(deployment: &Deployment, apps: &BTreeSet<AppName>) -> BTreeSet<(AppName, String)> {
+    let environment = &deployment.project.environment;
+    let members = deployment.addresses.iter();
+    let members = members.filter(|(it, _)| apps.contains(&it.app) && !is_declared(environment, it));
+    let places = members.map(|(member, address)| (member.app.clone(), address.root.clone()));
+    places.collect()
 }

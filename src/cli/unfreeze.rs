@@ -1,7 +1,5 @@
 //! `rosey unfreeze`: lifts a freeze by hand.
 
-use std::collections::BTreeMap;
-
 use crate::helper::protocol::Marks;
 
 use super::arguments;
@@ -17,8 +15,8 @@ pub(super) async fn run(
     arguments: arguments::Unfreeze,
 ) -> Result<Exit, CommandError> {
     let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
-    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
-    let survey = deployment.survey(BTreeMap::new()).await?;
+    let mut deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
+    let survey = deployment.survey_all().await?;
     let frozen: Vec<_> = survey
         .members
         .iter()

@@ -22,8 +22,8 @@ pub(super) async fn run(
     arguments: arguments::Unlock,
 ) -> Result<Exit, CommandError> {
     let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
-    let deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
-    let survey = deployment.survey(BTreeMap::new()).await?;
+    let mut deployment = Deployment::reach(session, project, &arguments.choice, None).await?;
+    let survey = deployment.survey_all().await?;
     let run = RunId(arguments.run);
     let mut found = false;
     let mut problems = false;

@@ -50,6 +50,7 @@ pub use environment::{Assert, Environment};
 pub use host::{Elevation, Host, HostKey, Reach, SshTarget, expand_home};
 pub use notify::{Notification, NotificationTarget, NotifyOn};
 pub use place::{Place, Sources};
+pub(crate) use problem::nearest;
 pub use problem::{ConfigErrors, Problem};
 pub use reader::Reader;
 pub use rollout::{OnFailure, Protect, Rollout, WaveSize};

@@ -7,7 +7,7 @@ use super::declared::Declared;
 use super::progress::Member;
 use super::prospect::{Prospect, Survey, last_applied};
 use super::run::{Forget, Holdable, Pace, Part, Run};
-use crate::config::{App, Environment, Rollout};
+use crate::config::{Environment, Keep, Rollout};
 use crate::helper::protocol::{AppAddress, Marks, SurveyedApp};
 use crate::model::{
     Author, Digest, Gates, Generation, HostName, Plan, Resource, RunId, State, Wave,
@@ -97,9 +97,8 @@ pub fn compose(
     let mut parts = BTreeMap::new();
     for (member, toward) in toward {
         let plan = prospect.plan.on(&member.host).of(&member.app);
-        let (Some(address), Some(app), Some(surveyed), Some(seen)) = (
+        let (Some(address), Some(surveyed), Some(seen)) = (
             addresses.get(&member),
-            environment.app(&member.app),
             survey.members.get(&member),
             prospect.members.get(&member),
         ) else {
@@ -114,7 +113,10 @@ pub fn compose(
             .resources
             .retain(|id, _| !seen.given_back.contains(id));
         let making = Making {
-            app,
+            // What is taken away need not be declared any more, and nothing of it is kept.
+            keep: environment
+                .app(&member.app)
+                .map_or_else(Keep::default, |app| app.keep),
             surveyed,
             number: next_number(survey, &member),
             state: &state,
@@ -173,7 +175,7 @@ fn longest(plan: &Plan) -> Duration {
 }
 
 struct Making<'a> {
-    app: &'a App,
+    keep: Keep,
     surveyed: &'a SurveyedApp,
     number: u64,
     state: &'a State,
@@ -257,8 +259,8 @@ impl Making<'_> {
             gates: self.gates.clone(),
             generation,
             marks,
-            releases: self.app.keep.releases,
-            backups: self.app.keep.backups,
+            releases: self.keep.releases,
+            backups: self.keep.backups,
             forget,
             manifests,
             digests: contents(plan),

@@ -73,24 +73,23 @@ pub async fn survey_some(
             .collect();
         let secrets = seal.remove(host).unwrap_or_default();
         let connection = connection.clone();
+        let host = host.clone();
         asked.push(tokio::spawn(async move {
-            (members, connection.survey(apps, secrets).await)
+            (host, members, connection.survey(apps, secrets).await)
         }));
     }
     let mut survey = Survey::default();
     let mut errors = Vec::new();
     for answer in asked {
-        let (members, answer) = unpanicked(answer.await);
+        let (host, members, answer) = unpanicked(answer.await);
         match answer {
             Ok(Surveyed {
                 apps,
                 sealed,
                 registry,
             }) => {
-                if let Some(member) = members.first() {
-                    survey.sealed.insert(member.host.clone(), sealed);
-                    survey.registry.insert(member.host.clone(), registry);
-                }
+                survey.sealed.insert(host.clone(), sealed);
+                survey.registry.insert(host, registry);
                 survey.members.extend(members.into_iter().zip(apps));
             }
             Err(error) => errors.push(error),

@@ -11,7 +11,7 @@ use super::registry::{Claims, ELSEWHERE};
 use super::units::Units;
 use crate::apply::site::kind_of;
 use crate::apply::step::is_same;
-use crate::host::{Entry, EntryType, HostError, ReadHost, Unit, UnitRemark};
+use crate::host::{Entry, EntryType, HostError, Manager, ReadHost, UNITS, Unit, UnitRemark};
 use crate::model::shell::quote;
 use crate::model::{
     Finding, FindingClass, Gates, HostFacts, Ledger, Resource, ResourceId, ResourceKind, State,
@@ -375,8 +375,12 @@ impl Seen<'_> {
         let known = self.applied.is_some_and(|state| state.get(id).is_some());
         let shared = Path::new(&id.name).starts_with(self.app.places.root.join("shared"));
         let taken = known || shared || setting("adopt") || setting("external");
-        if found.is_none() || taken || may_differ.contains(&id.kind) {
+        if taken || may_differ.contains(&id.kind) {
             return Ok(None);
+        }
+        let hidden = self.hidden(id, wanted)?;
+        if hidden.is_some() || found.is_none() {
+            return Ok(hidden);
         }
         let kind = kind_of(self.kinds, id)?;
         if is_same(kind, id, found, Some(wanted)) {
@@ -398,6 +402,38 @@ impl Seen<'_> {
             )
         };
         Ok(Some(self.blocking(message, remedy)))
+    }
+
+    /// A unit that systemd knows from elsewhere, such as a package's. The app's own would take its place, and nothing
+    /// that is compared shows that: its file isn't there yet, and the service may already be as wanted.
+    fn hidden(&self, id: &ResourceId, wanted: &Resource) -> Result<Option<Finding>, HostError> {
+        let unit = unit_of(id, wanted);
+        if id.kind != ResourceKind::SERVICE || unit.manager != Manager::Systemd {
+            return Ok(None);
+        }
+        let Some(definition) = self.host.service(&unit)?.definition else {
+            return Ok(None);
+        };
+        let own = self.host.real_path(Path::new(UNITS))?.join(&unit.name);
+        // A file in the unit's own place is judged by what it holds; and of an instance (`bot@1.service`) the
+        // definition may be a template that is declared beside it.
+        if definition == own || self.has_file(&own) || self.has_file(&definition) {
+            return Ok(None);
+        }
+        let message = format!(
+            "{} {} is defined in {} already, and a unit of the app would take its place",
+            id.kind,
+            id.name,
+            definition.display()
+        );
+        let remedy = "write `adopt #true` for it, or give the service another name".to_owned();
+        Ok(Some(self.blocking(message, remedy)))
+    }
+
+    /// Whether one of the app's files is there.
+    fn has_file(&self, path: &Path) -> bool {
+        let mut actual = self.actual.resources.keys();
+        actual.any(|id| id.kind == ResourceKind::FILE && Path::new(&id.name) == path)
     }
 
     /// What a task that hasn't run yet will lack: only a note, since its command may know better.

@@ -1,11 +1,11 @@
 //! Taking an app's ledger and all of rosey's own away, once everything that it had is removed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
-use super::protocol::{Refusal, RefusalKind, Reply};
+use super::protocol::{Refusal, RefusalKind, RegistryEntry, Reply};
 use super::refuse::refusal;
 use super::registry::{read_if_there, write_durably};
 use super::session::{Answer, OpenRun, Session};
@@ -21,6 +21,8 @@ const TRACE: &str = "left.json";
 struct Trace {
     environment: EnvironmentName,
     app: AppName,
+    /// Its root; an older helper has not written that down.
+    root: Option<PathBuf>,
     /// Whether the root was there before rosey came.
     was_there: bool,
 }
@@ -92,6 +94,7 @@ impl Session<'_> {
             let text = Trace {
                 environment: app.address.environment.clone(),
                 app: name.clone(),
+                root: Some(root.clone()),
                 was_there,
             };
             let text = serde_json::to_vec(&text).unwrap_or_default();
@@ -120,11 +123,36 @@ impl Session<'_> {
         }
     }
 
+    /// Every app that a remove has taken away here, and left something of.
+    pub(super) fn all_left(&self) -> Result<Vec<RegistryEntry>, HostError> {
+        let mut all = Vec::new();
+        for state in self.registry.states(self.host.as_read())? {
+            let Some(trace) = self.trace_in(&state)? else {
+                continue;
+            };
+            let Some(root) = trace.root else { continue };
+            let places = Places { root, state };
+            if !self.left_below(&places)?.is_empty() {
+                all.push(RegistryEntry {
+                    environment: trace.environment,
+                    app: trace.app,
+                    root: places.root.to_string_lossy().into_owned(),
+                    manager: None,
+                    left: true,
+                });
+            }
+        }
+        Ok(all)
+    }
+
+    fn trace_in(&self, state: &Path) -> Result<Option<Trace>, HostError> {
+        let text = read_if_there(self.host.as_read(), &state.join(TRACE))?;
+        Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+    }
+
     /// What a remove of this very app has written down, where it left something.
     fn trace(&self, app: &App) -> Result<Option<Trace>, HostError> {
-        let path = app.places.state.join(TRACE);
-        let text = read_if_there(self.host.as_read(), &path)?;
-        let trace: Option<Trace> = text.and_then(|text| serde_json::from_slice(&text).ok());
+        let trace = self.trace_in(&app.places.state)?;
         Ok(trace.filter(|trace| {
             (&trace.environment, &trace.app) == (&app.address.environment, &app.address.app)
         }))

@@ -496,6 +496,10 @@ pub struct RegistryEntry {
     pub app: AppName,
     /// Its root.
     pub root: String,
+    /// Who runs its services; none where it has none.
+    pub manager: Option<String>,
+    /// Whether it was taken away, and only its data is left.
+    pub left: bool,
 }
 
 /// What was read of an app.

@@ -9,7 +9,7 @@ use super::protocol::{
 };
 use super::session::{Answer, Session, journal_path};
 use crate::apply::{JournalError, journal};
-use crate::model::{Digest, Ledger, ResourceKind};
+use crate::model::{Digest, Ledger, ResourceKind, Value};
 
 impl Session<'_> {
     pub(super) fn survey(
@@ -24,14 +24,18 @@ impl Session<'_> {
             .map(|(label, bytes)| (label.clone(), Digest::sealed(key, &bytes.0)))
             .collect();
         let ledgers = self.registry.ledgers(self.host.as_read())?;
-        let registry = ledgers
-            .into_iter()
-            .map(|(_, ledger)| RegistryEntry {
-                environment: ledger.environment,
-                app: ledger.app,
-                root: ledger.root,
-            })
-            .collect();
+        let ledgers = ledgers.into_iter().map(|(_, ledger)| RegistryEntry {
+            manager: manager(&ledger),
+            environment: ledger.environment,
+            app: ledger.app,
+            root: ledger.root,
+            left: false,
+        });
+        let mut registry: Vec<_> = ledgers.collect();
+        let mut left = self.all_left()?;
+        // What was deployed again has its data back.
+        left.retain(|entry| !registry.iter().any(|it| it.root == entry.root));
+        registry.append(&mut left);
         Ok(Reply::Surveyed {
             apps: surveyed?,
             sealed,
@@ -124,6 +128,16 @@ impl Session<'_> {
                 .map(|promise| Box::new(promise.generation.clone())),
         }))
     }
+}
+
+/// Who runs the services of an app, as its latest generation that has one says.
+fn manager(ledger: &Ledger) -> Option<String> {
+    let generations = ledger.generations.iter().rev();
+    let mut resources = generations.flat_map(|generation| &generation.state.resources);
+    resources.find_map(|(id, resource)| {
+        let manager = resource.settings.get("manager").and_then(Value::as_text)?;
+        (id.kind == ResourceKind::SERVICE).then(|| manager.to_owned())
+    })
 }
 
 /// The releases of kept generations: each name with the digest of its tree.

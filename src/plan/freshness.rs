@@ -42,14 +42,14 @@ pub(super) fn add<'a>(
             resource
         };
         let (stale, renewed) = (value(from, false), value(to, true));
-        if to.attributes.contains_key(attribute) {
+        if to.is(attribute) {
             // What was stale before is compared, and what doesn't run is begun afresh anyway.
             if !from.is(attribute) {
                 continue;
             }
         } else {
-            // Nothing says how fresh it is to be, since nothing can be made stale again: on the way
-            // back of a run that found it so. If it runs, it mustn't run on what is about to go.
+            // Nothing can be made stale again: on the way back of a run that found it so, and where a service that was
+            // found so is given back. If it runs, it mustn't run on what is about to go.
             let compared = kind.compare(Change {
                 id,
                 from: Some(&stale),

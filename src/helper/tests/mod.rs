@@ -2,6 +2,7 @@
 
 mod client;
 mod commits;
+mod foreign;
 mod forget;
 mod laws;
 mod paths;

@@ -77,6 +77,11 @@ fn what_was_stale_before_is_renewed_on_the_way_back_too() {
         step.and_then(|step| step.to.as_ref())
             .is_some_and(|to| to.is("fresh"))
     );
+    // What was read of it says so itself, as of a service that is given back.
+    let stale = anything.clone().with("fresh", false);
+    let mut read = before.clone();
+    read.resources.insert(server.clone(), stale);
+    assert_eq!(difference(&found, &read, &[]), plan);
 
     // What nothing happens to is left stale.
     let mut there = version("1");

@@ -48,11 +48,13 @@ impl Kind for Service {
         settings(it).uses.into_iter().map(Thing::Path).collect()
     }
 
-    /// What stands beside a unit is a part of the definition as long as it is there.
+    /// A unit, and what stands beside it, is the definition as long as it is there. Where it leaves and the service
+    /// stays, systemd knows another one, such as a package's.
     fn heeds(&self, it: Named<'_>) -> Vec<Thing> {
-        let beside = format!("{UNITS}/{}.d/", it.id.name);
+        let unit = format!("{UNITS}/{}", it.id.name);
+        let beside = format!("{unit}.d/");
         let uses = settings(it).uses.into_iter();
-        let heeded = uses.filter(|path| path.starts_with(&beside));
+        let heeded = uses.filter(|path| *path == unit || path.starts_with(&beside));
         heeded.map(Thing::Path).collect()
     }
 

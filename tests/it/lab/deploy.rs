@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::wait_until;
 
-use super::fleet::{Commands as _, Fleet};
+use super::fleet::{Commands as _, ENVIRONMENT, Fleet};
 
 /// The helpers on a host: the name of each is its digest, so another would lie beside it.
 const HELPERS: &str = "ls --full-time /home/deploy/.cache/rosey";
@@ -110,4 +110,41 @@ fn an_environment_that_comes_and_goes_is_in_force_each_time() {
     }
     let beside = "ls -d /etc/systemd/system/rosey-bot.service.d 2>/dev/null || true";
     assert_eq!(fleet.lab.exec(1, beside), "");
+}
+
+#[test]
+fn what_is_declared_no_more_goes_from_the_hosts_that_know_it() {
+    let fleet = Fleet::deployed(2);
+    let rosey = fleet.rosey();
+    let is_there = || -> Vec<bool> {
+        let there = |host| fleet.lab.try_exec(host, "test -e /opt/rosey-bot/current");
+        let hosts = fleet.lab.hosts();
+        hosts.map(|host| there(host).status.success()).collect()
+    };
+    let remove = |more: &[&str]| {
+        let arguments = [&["remove", ENVIRONMENT, "rosey-bot", "--yes"], more].concat();
+        rosey.run(&arguments)
+    };
+    // On one host it stays declared.
+    let app = "app \"rosey-bot\" {";
+    fleet.declare(app, &format!("{app}\n    on \"h1\""));
+    remove(&["--only", "h2"]).exits(0);
+    assert_eq!(is_there(), [true, false]);
+    assert_eq!(fleet.health(1)["version"], "1.0.0");
+    // Nothing is declared any more at all.
+    fleet.declare(app, &format!("/-{app}"));
+    remove(&["--only", "h2"]).exits(0);
+    assert_eq!(is_there(), [true, false]);
+    fleet.lab.cut(2);
+    remove(&[]).exits(4);
+    fleet.lab.join(2);
+    remove(&["--with-data"]).exits(0);
+    assert_eq!(is_there(), [false, false]);
+    for host in fleet.lab.hosts() {
+        assert_eq!(
+            fleet.lab.exec(host, "ls /var/lib/rosey/apps /opt"),
+            "/opt:\n\n/var/lib/rosey/apps:"
+        );
+    }
+    remove(&[]).exits(1);
 }

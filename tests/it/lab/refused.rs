@@ -143,6 +143,59 @@ fn a_host_without_space_is_found_before_anything_is_changed() {
     fleet.must_be(&before);
 }
 
+/// What a package brings: a unit where a distribution's are.
+const PACKAGED: &str = "printf '[Service]\\nExecStart=/bin/sleep inf\\n[Install]\\nWantedBy=multi-user.target\\n' >/usr/lib/systemd/system/rosey-bot.service && systemctl daemon-reload";
+
+#[test]
+fn a_packages_unit_is_taken_over_only_when_told_and_given_back() {
+    let fleet = Fleet::up(2);
+    for host in fleet.lab.hosts() {
+        fleet.lab.exec(host, PACKAGED);
+    }
+    fleet
+        .lab
+        .exec(1, "systemctl enable --now --quiet rosey-bot");
+    let unit = "/usr/lib/systemd/system/rosey-bot.service";
+    let look = Fleet::look().and(unit);
+    let seen = || -> Vec<_> {
+        let hosts = fleet.lab.hosts();
+        hosts.map(|host| look.on(&fleet.lab, host)).collect()
+    };
+    let before = seen();
+    let must_be_as_before = || {
+        for (before, after) in before.iter().zip(seen()) {
+            before.must_equal(&after);
+        }
+    };
+    let rosey = fleet.rosey();
+    let ran = rosey.apply().exits(10);
+    for host in ["h1", "h2"] {
+        let line = format!("{host}: service rosey-bot.service is defined in {unit} already");
+        says(&ran, &[&line, "adopt #true"]);
+    }
+    must_be_as_before();
+
+    fleet.declare(
+        "service \"rosey-bot\" {",
+        "service \"rosey-bot\" {\n        adopt #true",
+    );
+    fleet.declare("fault \"\"", "fault \"exit\"");
+    rosey.apply().exits(7);
+    must_be_as_before();
+
+    fleet.declare("fault \"exit\"", "fault \"\"");
+    rosey.apply().exits(0);
+    assert_eq!(fleet.served(), ["1.0.0"; 2]);
+    rosey.drift().exits(0);
+    // From now on it is rosey's own, and no word is needed.
+    fleet.declare("adopt #true", "");
+    rosey.apply().exits(0);
+    rosey
+        .run(&["remove", "lab", "--yes", "--with-data"])
+        .exits(0);
+    must_be_as_before();
+}
+
 #[test]
 fn a_host_that_is_down_stops_a_run_before_it_begins() {
     let fleet = Fleet::deployed(2);

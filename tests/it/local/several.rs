@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::here::Here;
+use super::here::{Here, lines_with_one_outcome};
 use crate::support::{Look, Project, Snapshot};
 
 /// Beside the bot a site without a service, whose gate a test can make fail.
@@ -89,6 +89,102 @@ fn one_of_two_apps_can_be_taken_away() {
         .exits(0);
     assert!(!project.path("site-srv/current").exists());
     bot.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+}
+
+const SITE: &str = "app \"site\" {";
+
+/// Declares the site no more.
+fn without_site(here: &Here<'_>) {
+    here.declare(SITE, &format!("/-{SITE}"));
+}
+
+#[test]
+fn an_app_that_is_declared_no_more_is_told_and_goes_by_its_name() {
+    let project = Project::with_bot();
+    let here = two(&project);
+    let kept = project.write("site-srv/shared/data/kept", "by somebody\n");
+    let bot = here.look();
+    without_site(&here);
+    let line = "rosey remove test site";
+    for command in ["plan", "status", "drift"] {
+        let ran = here.rosey.run(&[command, "test"]).exits(0);
+        let said = ran.stdout + &ran.stderr;
+        assert!(
+            said.contains("site is in") && said.contains(&format!("{line}\n")),
+            "{command}: {said}"
+        );
+    }
+    for command in ["plan", "status", "drift"] {
+        let said = here.rosey.run(&[command, "test", "--json"]).exits(0).json();
+        assert!(said.to_string().contains(line), "{command}: {said:#}");
+    }
+    let ran = here.rosey.run(&["remove", "test", "sit", "--yes"]).exits(1);
+    for words in [
+        "no app \"sit\"",
+        "did you mean `site`?",
+        "its apps are: bot, site",
+    ] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    // It is asked for as for any other, and what is frozen stays.
+    here.rosey.run(&["remove", "test", "site"]).exits(9);
+    let freeze = ["freeze", "test", "--reason", "the fair"];
+    here.rosey.run(&freeze).exits(0);
+    here.rosey
+        .run(&["remove", "test", "site", "--yes"])
+        .exits(5);
+    here.rosey.run(&["unfreeze", "test"]).exits(0);
+    let remove = |more: &[&str]| {
+        let arguments = [&["remove", "test", "site", "--yes", "--json"], more].concat();
+        let lines = lines_with_one_outcome(&here.rosey.run(&arguments), 0);
+        lines.last().unwrap().clone()
+    };
+    let outcome = remove(&[]);
+    assert_eq!(outcome["outcome"], "applied", "{outcome:#}");
+    assert!(!project.path("site-srv/current").exists());
+    assert!(kept.exists());
+    bot.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    let history = here.rosey.run(&["history", "test"]).exits(0).stdout;
+    assert!(history.contains("remove"), "{history}");
+    let said = here.rosey.run(&["status", "test"]).exits(0).stdout;
+    assert!(!said.contains("site"), "{said}");
+    // Once more changes nothing, until the data is to go.
+    assert_eq!(remove(&[])["outcome"], "unchanged");
+    assert!(kept.exists());
+    remove(&["--with-data"]);
+    assert!(!project.path("site-srv").exists());
+    let again = here.rosey.run(&["remove", "test", "site", "--yes"]);
+    assert!(
+        again.exits(1).stderr.contains("no app \"site\""),
+        "nobody knows it any more"
+    );
+}
+
+#[test]
+fn of_an_undeclared_app_at_two_roots_the_root_says_which_is_meant() {
+    let project = Project::with_bot();
+    let here = two(&project);
+    here.declare("root \"../site-srv\"", "root \"../site-new\"");
+    here.apply().exits(0);
+    without_site(&here);
+    let remove = |more: &[&str]| {
+        let arguments = [&["remove", "test", "site", "--yes"], more].concat();
+        here.rosey.run(&arguments)
+    };
+    let refused = remove(&[]).exits(1);
+    assert!(refused.stderr.contains("--root"), "{}", refused.stderr);
+    let old = project.path("site-srv");
+    let line = format!("rosey remove test site --root {}\n", old.display());
+    let said = here.rosey.run(&["status", "test"]).exits(0).stdout;
+    assert!(said.contains(&line), "{said}");
+    remove(&["--root", old.to_str().unwrap()]).exits(0);
+    assert!(!old.join("current").exists());
+    assert!(project.path("site-new/current").exists());
+    remove(&["--except", "here"]).exits(1);
+    remove(&[]).exits(0);
+    assert!(!project.path("site-new/current").exists());
     assert_eq!(here.serving().as_deref(), Some("1.0.0"));
 }
 

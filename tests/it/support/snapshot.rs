@@ -54,6 +54,12 @@ impl Look {
         self
     }
 
+    /// Looks at another path too.
+    pub fn and(mut self, root: &str) -> Self {
+        self.roots.push(root.to_owned());
+        self
+    }
+
     /// Looks at a unit too.
     pub fn unit(mut self, name: &str) -> Self {
         self.units.push(name.to_owned());
