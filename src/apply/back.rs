@@ -566,12 +566,31 @@ impl Return<'_> {
     /// of the run, which say whose it is (the manager that a service is asked of).
     fn reads_as(&self, id: &ResourceId) -> Option<Resource> {
         if let Some(before) = self.told.opened.before.get(id) {
-            return Some(before.clone());
+            let mut before = before.clone();
+            // What is taken over is read as it is to be; what only came with the run nothing used before it, and that
+            // it leaves again after a service was put back makes that service no older.
+            if let Some(Value::List(uses)) = before.settings.get_mut("uses") {
+                uses.retain(|path| !path.as_text().is_some_and(|path| self.came(path)));
+            }
+            return Some(before);
         }
         let known = self.known.iter().find(|(known, _)| known == id);
         known.map(|(_, resource)| Resource {
             settings: resource.settings.clone(),
             ..Resource::new()
+        })
+    }
+
+    /// Whether there was nothing at a path before the run, which has made it.
+    fn came(&self, path: &str) -> bool {
+        let made = Thing::Path(path.to_owned());
+        self.told.begun_steps().any(|step| {
+            let (id, before) = (&step.resource, &self.told.opened.before);
+            let makes = |kind: &dyn Kind, resource: &Resource| {
+                kind.makes(Named { id, resource }).contains(&made)
+            };
+            let (kind, to) = (self.site.kind(id), step.to.as_ref());
+            before.get(id).is_none() && kind.is_ok_and(|kind| to.is_some_and(|to| makes(kind, to)))
         })
     }
 
