@@ -1,11 +1,13 @@
 //! What a survey shows that people should know, whatever the command.
 
+use std::collections::BTreeMap;
+
 use crate::fleet::mixed::mixed;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
 use crate::helper::protocol::{GoingBack, RegistryEntry};
 use crate::model::shell::quote;
-use crate::model::{EnvironmentName, Finding, FindingClass, HostName};
+use crate::model::{EnvironmentName, Finding, FindingClass, HostFacts, HostName};
 
 use super::deployment::Deployment;
 use super::error::CommandError;
@@ -82,7 +84,7 @@ impl Deployment {
                 remedy: Some(format!("rosey apply {}", environment.name)),
             }));
         }
-        notes.extend(self.skewed());
+        notes.extend(skewed(&self.facts, jiff::Timestamp::now().as_second()));
         notes
     }
 
@@ -169,25 +171,24 @@ impl Deployment {
         }
         line
     }
+}
 
-    fn skewed(&self) -> Vec<Finding> {
-        let now = jiff::Timestamp::now().as_second();
-        let skewed = self
-            .facts
-            .iter()
-            .filter(|(_, facts)| (facts.clock - now).abs() > SKEW);
-        let note = |(host, facts): (&crate::model::HostName, &crate::model::HostFacts)| Finding {
-            class: FindingClass::Note,
-            host: host.clone(),
-            app: None,
-            message: format!(
-                "its clock is {} s away from the one here",
-                facts.clock - now
-            ),
-            remedy: Some("on the host: timedatectl set-ntp true".to_owned()),
-        };
-        skewed.map(note).collect()
-    }
+/// Hosts whose clock, in seconds since 1970, isn't ours.
+fn skewed(facts: &BTreeMap<HostName, HostFacts>, now: i64) -> Vec<Finding> {
+    let skewed = facts
+        .iter()
+        .filter(|(_, facts)| (facts.clock - now).abs() > SKEW);
+    let note = |(host, facts): (&HostName, &HostFacts)| Finding {
+        class: FindingClass::Note,
+        host: host.clone(),
+        app: None,
+        message: format!(
+            "its clock is {} s away from the one here",
+            facts.clock - now
+        ),
+        remedy: Some("on the host: timedatectl set-ntp true".to_owned()),
+    };
+    skewed.map(note).collect()
 }
 
 /// A run that is being taken back, whoever asked for that.
@@ -246,5 +247,35 @@ mod tests {
             told(""),
             "the run 1 (apply by ada) is on its way back: a gate failed"
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_far_away_is_told_with_what_to_type() {
+        let host = |name: &str, clock| {
+            let facts = HostFacts {
+                platform: "linux-x86_64".to_owned(),
+                system: String::new(),
+                user: "root".to_owned(),
+                root: true,
+                systemd: true,
+                clock,
+            };
+            (HostName::new(name).unwrap(), facts)
+        };
+        let hosts = [
+            host("ahead", 1031),
+            host("behind", 969),
+            host("early", 1030),
+            host("late", 970),
+            host("right", 1000),
+        ];
+        let told: Vec<String> = skewed(&hosts.into(), 1000)
+            .into_iter()
+            .map(|it| format!("{}: {} ({})", it.host, it.message, it.remedy.unwrap()))
+            .collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        ahead: its clock is 31 s away from the one here (on the host: timedatectl set-ntp true)
+        behind: its clock is -31 s away from the one here (on the host: timedatectl set-ntp true)
+        ");
     }
 }

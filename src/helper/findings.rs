@@ -173,11 +173,11 @@ impl Seen<'_> {
         };
         let root = self.app.places.root.display();
         let message = if needed > space.bytes {
-            let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+            // Rounded apart, so that what is needed is always more than what is free.
             format!(
                 "{} MiB are needed on the file system of {root}, {} MiB are free",
-                mebibytes(needed),
-                mebibytes(space.bytes)
+                needed.div_ceil(1 << 20),
+                space.bytes >> 20
             )
         } else if entries as u64 > space.inodes {
             format!(

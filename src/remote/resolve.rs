@@ -4,7 +4,8 @@
 //! configuration, read by `ssh -G` where the program exists and by
 //! `ssh_config` elsewhere; then come OpenSSH's defaults.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -179,7 +180,7 @@ async fn ask_ssh(
     let host = &target.name;
     let mut command = Command::new(&program);
     command.arg("-G");
-    if let Some(file) = &around.ssh_config {
+    if let Some(file) = around.ssh_config.clone().or_else(|| elsewhere(around)) {
         command.arg("-F").arg(file);
     }
     // `Match user` and tokens depend on what the declaration says.
@@ -229,6 +230,20 @@ fn read_answer(text: &str) -> Result<HostSettings, String> {
         settings.set(keyword, value.to_owned(), words)?;
     }
     Ok(settings)
+}
+
+/// The configuration in a `$HOME` that isn't the account's home, as in the containers of CI systems: ssh(1) looks for it
+/// by the account alone, whatever `$HOME` says, and finds another or none. Keys and host keys are taken from `$HOME` too.
+/// Of an account that isn't in `/etc/passwd` nothing is known, and ssh is left to itself.
+fn elsewhere(around: &Surroundings) -> Option<PathBuf> {
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    let user = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let home = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':').skip(2);
+        (fields.next()? == user).then(|| fields.nth(2))?
+    })?;
+    let file = around.home.join(".ssh/config");
+    (Path::new(home) != around.home && file.exists()).then_some(file)
 }
 
 /// Expands the tokens of ssh_config(5) that name host, user, port and home.

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use super::client::{Client, Place, begin, collect};
 use crate::content::{EntryPath, Manifest, ManifestEntry, PackWriter};
 use crate::helper::protocol::{AppAddress, Message, ObserveApp, Reply, Request};
-use crate::host::{MemoryHost, Owner};
-use crate::model::{AppName, Digest, Gates, Plan, Resource, ResourceKind, RunId, State};
+use crate::host::{MemoryHost, Owner, Space};
+use crate::model::{
+    AppName, Digest, FindingClass, Gates, Plan, Resource, ResourceKind, RunId, State,
+};
 use crate::plan::{PlanInput, plan};
 use crate::step::registry::registry;
 
@@ -302,4 +304,45 @@ fn the_lines_for_a_missing_file_leave_it_to_the_apps_user() {
     ");
     host.put_directory("/opt/toy/shared");
     insta::assert_snapshot!(remedy("bot"), @"sudo install -m 0640 -o bot -g bot /dev/stdin /opt/toy/shared/bot.env   # and its content; or give it a `seed` in the declaration");
+}
+
+#[test]
+fn what_comes_needs_room_and_an_inode_for_each_entry() {
+    let place = Place::new();
+    let host = super::runs::in_memory(&place);
+    let mut client = Client::on(host.clone(), place.options(registry()));
+    let wanted = wanted(&place, &mut client, "1");
+    let mut told = |bytes: u64, inodes: u64, incoming: u64| {
+        host.set_free(Some(Space { bytes, inodes }));
+        let observed = client.ask(Request::Observe {
+            apps: vec![ObserveApp {
+                app: place.address(),
+                wanted: wanted.state.clone(),
+                manifests: BTreeMap::from([(
+                    wanted.manifest.digest().to_string(),
+                    wanted.manifest.clone(),
+                )]),
+                findings: true,
+                incoming,
+                units: BTreeMap::new(),
+                gates: Gates::default(),
+            }],
+        });
+        let Reply::Observed(mut apps) = observed else {
+            panic!("{observed:?}")
+        };
+        let findings = apps.remove(0).findings.into_iter();
+        let words = findings.map(|it| {
+            assert_eq!(it.class, FindingClass::Blocking);
+            let remedy = it.remedy.unwrap();
+            format!("{}; {remedy}", it.message).replace(&*place.root().to_string_lossy(), "ROOT")
+        });
+        words.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(told(109, 10, 100), @"1 MiB are needed on the file system of ROOT, 0 MiB are free; df -h ROOT   # make room, or keep fewer releases (`keep releases=N`)");
+    insta::assert_snapshot!(told(1 << 20, 10, 1 << 20), @"2 MiB are needed on the file system of ROOT, 1 MiB are free; df -h ROOT   # make room, or keep fewer releases (`keep releases=N`)");
+    insta::assert_snapshot!(told(110, 0, 100), @"1 inodes are needed on the file system of ROOT, 0 are free; df -h ROOT   # make room, or keep fewer releases (`keep releases=N`)");
+    // With nothing on its way nothing is needed.
+    assert_eq!(told(0, 0, 0), "");
+    assert_eq!(told(110, 1, 100), "");
 }

@@ -47,6 +47,8 @@ fn a_root_of_other_tools_is_taken_over_only_when_told_and_is_back_when_that_fail
         );
         fleet.lab.exec(host, LEGACY);
     }
+    // The database that was there before rosey.
+    fleet.mark();
     let before = fleet.snapshots();
     let rosey = fleet.rosey();
     let refused = rosey.apply().exits(10);
@@ -66,10 +68,12 @@ fn a_root_of_other_tools_is_taken_over_only_when_told_and_is_back_when_that_fail
     rosey.apply().exits(7);
     assert_eq!(fleet.served(), ["0.9.0"; 2]);
     fleet.must_be(&before);
+    fleet.must_be_marked();
 
     fleet.declare("fault \"exit\"", "fault \"\"");
     rosey.apply().exits(0);
     assert_eq!(fleet.served(), ["1.0.0"; 2]);
+    fleet.must_be_marked();
     let kept = "cat /opt/rosey-bot/releases/20260101120000/VERSION /opt/rosey-bot/shared/local.env";
     assert_eq!(fleet.lab.exec(1, kept), "0.9.0\n# from before");
     rosey.drift().exits(0);
@@ -77,6 +81,7 @@ fn a_root_of_other_tools_is_taken_over_only_when_told_and_is_back_when_that_fail
 
     rosey.run(&["remove", "lab", "--yes"]).exits(0);
     assert_eq!(fleet.served(), ["0.9.0"; 2]);
+    fleet.must_be_marked();
     for host in fleet.lab.hosts() {
         let link = fleet.lab.exec(host, "readlink /opt/rosey-bot/current");
         assert_eq!(link, "/opt/rosey-bot/releases/20260101120000");

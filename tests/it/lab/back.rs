@@ -12,6 +12,7 @@ pub fn break_second(fleet: &Fleet, fault: &str) {
 #[test]
 fn a_release_that_fails_on_the_second_host_leaves_all_as_they_were() {
     let fleet = Fleet::deployed(3);
+    fleet.mark();
     let before = fleet.snapshots();
     fleet.version("2.0.0");
     break_second(&fleet, "unhealthy");
@@ -26,6 +27,7 @@ fn a_release_that_fails_on_the_second_host_leaves_all_as_they_were() {
     assert_eq!(outcome["hosts"]["h1"]["version"], "1.0.0");
     assert_eq!(fleet.served(), ["1.0.0"; 3]);
     fleet.must_be(&before);
+    fleet.must_be_marked();
 
     // The same again is held; with the gate corrected it is something else.
     let held = rosey.apply().exits(5);
@@ -39,16 +41,17 @@ fn a_release_that_fails_on_the_second_host_leaves_all_as_they_were() {
     fleet.declare("json \"connected\" #true\n", "");
     rosey.apply().exits(0);
     assert_eq!(fleet.served(), ["2.0.0"; 3]);
+    fleet.must_be_marked();
 }
 
 #[test]
 fn a_service_that_ends_at_once_makes_way_for_the_old_one() {
     let fleet = Fleet::up(2);
-    // Five starts within ten minutes, then systemd refuses any: also the one of the way back.
+    // One start within ten minutes, then systemd refuses any: the one after the first end, and that of the way back.
     fleet.project.replace(
         "bot/systemd/rosey-bot.service",
         "[Unit]\n",
-        "[Unit]\nStartLimitIntervalSec=600\nStartLimitBurst=5\n",
+        "[Unit]\nStartLimitIntervalSec=600\nStartLimitBurst=1\n",
     );
     fleet.project.replace(
         "bot/systemd/rosey-bot.service",
@@ -66,6 +69,14 @@ fn a_service_that_ends_at_once_makes_way_for_the_old_one() {
         "{}",
         failed.stderr
     );
+    // That it refused one is in the journal of the second host, and of that alone.
+    let journal = |host| {
+        let told = "journalctl --quiet --output cat --unit rosey-bot";
+        fleet.lab.exec(host, told)
+    };
+    let refused = "Start request repeated too quickly";
+    assert!(journal(2).contains(refused), "{}", journal(2));
+    assert!(!journal(1).contains(refused), "{}", journal(1));
     assert_eq!(fleet.served(), ["1.0.0"; 2]);
     fleet.must_be(&before);
     rosey.apply().exits(5);

@@ -1,6 +1,9 @@
 //! The first deployment to servers, and what follows when nothing or little has changed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::support::wait_until;
 
@@ -8,6 +11,17 @@ use super::fleet::{Commands as _, ENVIRONMENT, Fleet};
 
 /// The helpers on a host: the name of each is its digest, so another would lie beside it.
 const HELPERS: &str = "ls --full-time /home/deploy/.cache/rosey";
+
+/// The hosts on which a step was taken, as the events of a run tell it.
+fn steps_of(lines: &[Value]) -> BTreeSet<&str> {
+    let steps = lines.iter().filter(|line| {
+        let kind = line["type"].as_str().expect("a line has a type");
+        kind.starts_with("step")
+    });
+    steps
+        .map(|line| line["host"].as_str().expect("a step has a host"))
+        .collect()
+}
 
 #[test]
 fn a_first_apply_reaches_all_hosts_and_a_second_finds_nothing_to_do() {
@@ -19,8 +33,11 @@ fn a_first_apply_reaches_all_hosts_and_a_second_finds_nothing_to_do() {
         .json_lines();
     let outcome = first.last().expect("there is an outcome");
     assert_eq!(outcome["outcome"], "applied");
-    assert_eq!(outcome["hosts"]["h3"]["version"], "1.0.0");
-    assert_eq!(outcome["hosts"]["h3"]["healthy"], true);
+    for host in ["h1", "h2", "h3"] {
+        assert_eq!(outcome["hosts"][host]["version"], "1.0.0");
+        assert_eq!(outcome["hosts"][host]["healthy"], true);
+        assert!(steps_of(&first).contains(host), "{host}: {first:#?}");
+    }
     assert_eq!(fleet.served(), ["1.0.0"; 3]);
 
     // The database has been written to since, and has a backup declared: neither is a difference.
@@ -29,8 +46,9 @@ fn a_first_apply_reaches_all_hosts_and_a_second_finds_nothing_to_do() {
     let before = fleet.snapshots();
     assert_eq!(rosey.steps(), [""; 0]);
     let again = rosey.run(&["apply", "lab", "--yes", "--json"]).exits(0);
-    let outcome = again.json_lines();
-    let outcome = outcome.last().expect("there is an outcome");
+    let again = again.json_lines();
+    assert_eq!(steps_of(&again), BTreeSet::new(), "{again:#?}");
+    let outcome = again.last().expect("there is an outcome");
     assert_eq!(outcome["outcome"], "unchanged");
     assert_eq!(fleet.lab.exec(1, HELPERS), helpers);
     rosey.drift().exits(0);
@@ -62,15 +80,20 @@ fn a_reboot_a_crash_and_a_restart_by_hand_are_no_difference() {
 
 #[test]
 fn a_changed_file_takes_a_new_release_and_a_restart_and_nothing_else() {
-    let fleet = Fleet::deployed(2);
+    let fleet = Fleet::deployed(3);
     let rosey = fleet.rosey();
-    let unit = "stat --format %i /etc/systemd/system/rosey-bot.service";
-    let before = fleet.lab.exec(2, unit);
+    let units = || {
+        let unit = "stat --format %i /etc/systemd/system/rosey-bot.service";
+        let hosts = fleet.lab.hosts();
+        hosts
+            .map(|host| fleet.lab.exec(host, unit))
+            .collect::<Vec<_>>()
+    };
+    let before = units();
     fleet.version("1.1.0");
     let steps: Vec<String> = rosey
         .steps()
         .into_iter()
-        .filter(|step| step.starts_with("h2 "))
         .map(|step| {
             step.split("-bot/releases/1.1.0-")
                 .next()
@@ -78,19 +101,20 @@ fn a_changed_file_takes_a_new_release_and_a_restart_and_nothing_else() {
                 .to_owned()
         })
         .collect();
-    assert_eq!(
-        steps,
+    let wanted = ["h1", "h2", "h3"].map(|host| {
         [
-            "h2 check gates rosey-bot",
-            "h2 create release /opt/rosey",
-            "h2 restart service rosey-bot.service",
-            "h2 take backup rosey-bot",
-            "h2 update link /opt/rosey-bot/current"
+            "check gates rosey-bot",
+            "create release /opt/rosey",
+            "restart service rosey-bot.service",
+            "take backup rosey-bot",
+            "update link /opt/rosey-bot/current",
         ]
-    );
+        .map(|step| format!("{host} {step}"))
+    });
+    assert_eq!(steps, wanted.concat());
     rosey.apply().exits(0);
-    assert_eq!(fleet.served(), ["1.1.0"; 2]);
-    assert_eq!(fleet.lab.exec(2, unit), before);
+    assert_eq!(fleet.served(), ["1.1.0"; 3]);
+    assert_eq!(units(), before);
     assert_eq!(rosey.steps(), [""; 0]);
 }
 

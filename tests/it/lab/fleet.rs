@@ -125,6 +125,42 @@ impl Fleet {
             .collect()
     }
 
+    /// Writes a row into the bot's database on each host, beside the bot; it has to outlive whatever comes.
+    pub fn mark(&self) {
+        for host in self.lab.hosts() {
+            self.database(
+                host,
+                "INSERT INTO quotes (at, who, text) VALUES (0, 'marker', 'on h' || ?)",
+            );
+        }
+    }
+
+    /// Panics unless that row, and it once, is in the database of each host.
+    #[track_caller]
+    pub fn must_be_marked(&self) {
+        for host in self.lab.hosts() {
+            let found = self.database(
+                host,
+                "SELECT text FROM quotes WHERE who = 'marker' AND ? > 0",
+            );
+            assert_eq!(found, format!("on h{host}"), "the row on h{host}");
+        }
+    }
+
+    /// What a statement, given the host's number, tells of the bot's database: a row a line.
+    fn database(&self, host: usize, statement: &str) -> String {
+        let program = r#"
+import json, sqlite3, sys
+statement, host = json.loads(sys.argv[1])
+database = sqlite3.connect("file:/opt/rosey-bot/shared/data/rosey.db?mode=rw", uri=True, timeout=20)
+with database:
+    for row in database.execute(statement, (host,)):
+        print(row[0])
+"#;
+        let argument = serde_json::json!([statement, host]).to_string();
+        self.lab.python(host, program, &argument)
+    }
+
     /// Where everything is that rosey manages, without what the bot writes.
     pub fn look() -> Look {
         Look::at(["/opt/rosey-bot", "/etc/systemd/system"])

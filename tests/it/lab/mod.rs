@@ -19,6 +19,7 @@ mod old;
 mod once;
 mod process;
 mod python;
+mod reached;
 mod refused;
 mod rollback;
 mod secrets;

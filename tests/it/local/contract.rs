@@ -288,3 +288,55 @@ fn a_run_is_shown_with_its_steps_and_its_gates() {
         "{text}"
     );
 }
+
+#[test]
+fn the_history_says_who_a_ci_system_says_it_was() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let github: &[(&str, &str)] = &[
+        ("GITHUB_ACTOR", "octocat"),
+        ("GITHUB_SERVER_URL", "https://git.example.org"),
+        ("GITHUB_REPOSITORY", "team/bot"),
+        ("GITHUB_RUN_ID", "42"),
+    ];
+    let gitlab: &[(&str, &str)] = &[
+        ("GITLAB_USER_LOGIN", "tanuki"),
+        ("CI_JOB_URL", "https://lab.example.org/jobs/7"),
+    ];
+    let machine = rustix::system::uname();
+    let machine = machine.nodename().to_string_lossy().into_owned();
+    for (version, variables, actor, job) in [
+        (
+            "1.0.1",
+            github,
+            "octocat",
+            "https://git.example.org/team/bot/actions/runs/42",
+        ),
+        ("1.0.2", gitlab, "tanuki", "https://lab.example.org/jobs/7"),
+    ] {
+        project.write("bot/VERSION", version);
+        // Where `$CI` is set nobody is asked.
+        let mut command = here.rosey.command(&["apply", "--reason", version]);
+        command.envs(variables.iter().copied());
+        command
+            .env("CI", "true")
+            .env("USER", "runner")
+            .env("ROSEY_ENV", "test");
+        Ran::new("the apply in CI".to_owned(), &command.output().unwrap()).exits(0);
+        let history = here
+            .rosey
+            .run(&["history", "test", "--json"])
+            .exits(0)
+            .json();
+        let author = &history["runs"][0]["author"];
+        for (name, value) in [
+            ("user", "runner"),
+            ("machine", &machine),
+            ("ci_actor", actor),
+            ("ci_job", job),
+            ("reason", version),
+        ] {
+            assert_eq!(author[name], value, "{name}: {history:#}");
+        }
+    }
+}

@@ -204,6 +204,13 @@ impl<'a> Here<'a> {
         });
     }
 
+    /// Waits until no helper of this stage runs.
+    pub fn is_left_alone(&self) {
+        wait_until("every helper to have ended", PATIENCE, || {
+            self.processes("rosey helper").is_empty()
+        });
+    }
+
     /// Ends a process and waits until it is gone.
     pub fn kill(&self, process: u32) {
         signal(process, Signal::KILL);

@@ -5,6 +5,7 @@
 mod here;
 
 mod approval;
+mod bot;
 mod contract;
 mod closed;
 mod convergence;

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::here::Here;
-use crate::support::Project;
+use super::here::{Here, PATIENCE};
+use crate::support::{Project, Terminal};
 
 /// An environment with one app that is content alone.
 fn content<'a>(project: &'a Project, source: &str) -> Here<'a> {
@@ -112,4 +112,54 @@ fn a_commit_is_deployed_whatever_lies_beside_it() {
     here.declare("\"v2\"", "\"v3\"");
     let ran = here.apply().exits(3);
     assert!(ran.stderr.contains("v3"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_changes_while_it_is_read_is_named_and_nothing_is_touched() {
+    let project = Project::new();
+    let here = content(&project, "source \"../src\"");
+    project.write("src/page.txt", "page\n");
+    here.apply().exits(0);
+    let before = here.look();
+    // The kernel has a file that is another one each time it is read (random(4)).
+    here.declare("source \"../src\"", "source \"/proc/sys/kernel/random\"");
+    let told = "uuid changes while it is read; stop what writes to it, or exclude it";
+    for command in [
+        &["check", "test"][..],
+        &["plan", "test"],
+        &["apply", "test", "--yes"],
+    ] {
+        let ran = here.rosey.run(command).exits(3);
+        assert!(ran.stderr.contains(told), "{command:?}: {}", ran.stderr);
+        before.must_equal(&here.look());
+    }
+    let history = here.rosey.run(&["history", "--json"]).exits(0).json();
+    assert_eq!(
+        history["runs"].as_array().map(Vec::len),
+        Some(1),
+        "{history:#}"
+    );
+}
+
+#[test]
+fn what_changes_between_plan_and_transfer_is_named_and_the_run_goes_back() {
+    let project = Project::new();
+    let here = content(&project, "source \"../src\"");
+    project.write("src/page.txt", "page\n");
+    here.apply().exits(0);
+    let before = here.look();
+    project.write("src/page.txt", "planned\n");
+    // A person has seen the plan and is asked; somebody saves the file before the answer.
+    let mut person = Terminal::start(&here.rosey.command(&["apply", "test"]));
+    person.sees("[y/N]", PATIENCE);
+    project.write("src/page.txt", "written\n");
+    person.types("y\r");
+    let (code, said) = person.ends();
+    assert_eq!(code, Some(7), "{said}");
+    let told = "page.txt has changed since the source was read; apply again";
+    assert!(said.contains(told), "{said}");
+    before.must_equal(&here.look());
+    // It was no verdict, so it holds nothing: to apply again is all there is to do.
+    here.apply().exits(0);
+    assert_eq!(deployed(&here, "page.txt").as_deref(), Some("written\n"));
 }

@@ -1,7 +1,9 @@
 //! What status and plan tell of what stands in the way, what is elsewhere, and what can't be read.
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::here::{Here, lines_with_one_outcome};
-use crate::support::Project;
+use crate::support::{Look, Project};
 
 #[test]
 fn a_freeze_is_shown_by_status_and_plan() {
@@ -211,6 +213,53 @@ fn planning_writes_nothing_and_runs_nothing() {
     assert!(!here.root().exists());
     assert!(!here.rosey.home().join("registry").exists());
     assert!(!project.path("ran").exists());
+}
+
+#[test]
+fn reading_changes_nothing_where_something_stands() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    // The bot writes no line for a gate that asks it.
+    here.declare("log_level \"info\"", "log_level \"warning\"");
+    here.apply().exits(0);
+    project.write("bot/VERSION", "2.0.0");
+    here.apply().exits(0);
+    here.is_left_alone();
+    // A change is pending, and somebody has been at the release, at the unit and at a mode.
+    project.write("bot/VERSION", "3.0.0");
+    let server = here.root().join("current/server.py");
+    let edited = std::fs::read_to_string(&server).unwrap() + "\n# by hand\n";
+    std::fs::write(&server, edited).unwrap();
+    std::fs::write(here.unit(), "[Service]\nExecStart=/bin/false\n").unwrap();
+    let seed = here.root().join("shared/local.env");
+    std::fs::set_permissions(&seed, PermissionsExt::from_mode(0o666)).unwrap();
+
+    let registry = here.rosey.home().join("registry");
+    let look = Look::untouched([here.root(), registry]).except("*/shared/data");
+    let before = look.here();
+    for own in ["/.rosey", "/ledger.json", "/bot.service", "/server.py"] {
+        assert!(before.names().any(|name| name.ends_with(own)), "{own}");
+    }
+    let process = here.process();
+    for (command, code) in [
+        (&["plan", "test"][..], 0),
+        (&["plan", "test", "--undo", "--json"], 0),
+        (&["drift", "test"], 2),
+        (&["drift", "test", "--json"], 2),
+        (&["status", "test"], 0),
+        (&["status", "test", "--json"], 0),
+        (&["verify", "test", "--pre"], 0),
+        (&["verify", "test", "--json"], 0),
+        (&["rollback", "test", "--list"], 0),
+        (&["rollback", "test", "--list", "--json"], 0),
+        (&["doctor", "test"], 0),
+        (&["check", "test"], 0),
+    ] {
+        here.rosey.run(command).exits(code);
+        here.is_left_alone();
+        before.must_equal(&look.here());
+    }
+    assert_eq!(here.process(), process);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 """Tells everything about some paths and units of a machine, one line each, in an order that never changes.
 
-Standard input is this program, so its one argument is a JSON object: roots, except (patterns), units.
+Standard input is this program, so its one argument is a JSON object: roots, except (patterns), units, times.
 """
 
 import fnmatch
@@ -57,6 +57,8 @@ def describe(path, status):
     if kind != stat.S_IFLNK:
         words += [f"mode={stat.S_IMODE(status.st_mode):04o}"]
     words += [f"owner={name_of(status.st_uid, pwd.getpwuid)}:{name_of(status.st_gid, grp.getgrgid)}"]
+    if request["times"]:
+        words += [f"inode={status.st_ino} written={status.st_mtime_ns} changed={status.st_ctime_ns}"]
     for name in sorted(os.listxattr(path, follow_symlinks=False)):
         words += [f"{name}={os.getxattr(path, name, follow_symlinks=False).hex()}"]
     return " ".join(words)

@@ -13,12 +13,14 @@ const PROGRAM: &str = include_str!("snapshot.py");
 /// Where to look, and what to leave aside.
 ///
 /// For every path: type, content digest, mode, owner, extended attributes, link target. For every unit: whether it is
-/// loaded, enabled and active, and from which files. Times, inodes and process ids are no part of it.
+/// loaded, enabled and active, and from which files. Times and inodes are a part of it only for [`Look::untouched`], process ids
+/// never.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct Look {
     roots: Vec<String>,
     except: Vec<String>,
     units: Vec<String>,
+    times: bool,
 }
 
 impl Look {
@@ -45,6 +47,16 @@ impl Look {
             roots,
             except,
             units: Vec::new(),
+            times: false,
+        }
+    }
+
+    /// At everything below these paths, rosey's own too, and when each was written and changed: that nobody wrote.
+    pub fn untouched<P: AsRef<Path>>(roots: impl IntoIterator<Item = P>) -> Self {
+        Self {
+            except: Vec::new(),
+            times: true,
+            ..Self::at(roots)
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::toy::owner;
 use super::declared::{Declared, ROOT, SEAL, STATE, tree};
+use crate::apply::step::is_attendant;
 use crate::apply::{
     Back, Batch, Cancel, Cause, Journal, JournalError, Opened, Record, Returned, Settled, Site,
     Way, go_back, record, sweep::sweep, take_all,
@@ -14,7 +15,7 @@ use crate::host::memory::View;
 use crate::host::{Command, CommandOutput, Manager, MemoryHost};
 use crate::model::{
     AppName, Author, EnvironmentName, EventKind, Gates, Generation, HostName, Ledger, Moment,
-    Places, Plan, Resource, ResourceId, ResourceKind, RunId, State,
+    Places, Plan, Resource, ResourceId, ResourceKind, RunId, State, Value,
 };
 use crate::plan::states::to_be;
 use crate::plan::{Attendant, PlanInput, plan};
@@ -172,14 +173,16 @@ impl App {
         let wanted = to.map(Declared::state).unwrap_or_default();
         let from = self.observe(host, &wanted);
         let attendants = to.map(Declared::attendants).unwrap_or_default();
-        let plan = self.difference(&from, &wanted, &attendants);
+        let plan = self.difference_twice(&from, &wanted, &attendants);
+        let before = self.as_it_stands(host, &plan);
+        Prospect { plan, before }
+    }
+
+    /// All that a plan or the ledger names, as it is now, each read by how it may be.
+    fn as_it_stands(&self, host: &MemoryHost, plan: &Plan) -> State {
         let mut known = self.last.clone();
         let mut planned: BTreeMap<&ResourceId, &Resource> = BTreeMap::new();
-        for step in plan
-            .steps
-            .iter()
-            .filter(|step| !crate::apply::step::is_attendant(step))
-        {
+        for step in plan.steps.iter().filter(|step| !is_attendant(step)) {
             if let Some(resource) = step.to.as_ref().or(step.from.as_ref()) {
                 planned.entry(&step.resource).or_insert(resource);
             }
@@ -190,7 +193,7 @@ impl App {
                 .map(|(id, resource)| ((*id).clone(), (*resource).clone()))
                 .collect(),
         });
-        let before = self.read(host, &known, |id| {
+        self.read(host, &known, |id| {
             let (stood, planned) = (self.last.get(id), planned.get(id).copied());
             let mut ways: Vec<Resource> = planned.or(stood).cloned().into_iter().collect();
             if let (Some(stood), Some(planned)) = (stood, planned)
@@ -199,8 +202,7 @@ impl App {
                 ways.push(stood.clone());
             }
             ways
-        });
-        Prospect { plan, before }
+        })
     }
 
     pub fn difference(&self, from: &State, wanted: &State, attendants: &[Attendant]) -> Plan {
@@ -209,9 +211,13 @@ impl App {
         } else {
             to_be(wanted, from, &self.last, self.kinds).unwrap()
         };
+        self.plan(from, &to, attendants)
+    }
+
+    fn plan(&self, from: &State, to: &State, attendants: &[Attendant]) -> Plan {
         plan(&PlanInput {
             from,
-            to: &to,
+            to,
             kinds: self.kinds,
             attendants,
             waves: &BTreeMap::new(),
@@ -326,15 +332,76 @@ impl App {
         }
     }
 
+    /// What is left to be done after a run that stands: laws 1 and 2 say nothing, whatever it began from. What was
+    /// there before is looked at too, so that what had to leave has left.
+    pub fn left_to_do(
+        &self,
+        host: &MemoryHost,
+        prospect: &Prospect,
+        to: Option<&Declared>,
+    ) -> Plan {
+        let mut next = self.with_changes(host);
+        let wanted = to.map(Declared::state).unwrap_or_default();
+        let attendants = to.map(Declared::attendants).unwrap_or_default();
+        let mut left = {
+            let from = next.observe(host, &wanted);
+            next.difference_twice(&from, &wanted, &attendants)
+        };
+        left.steps.retain(|step| {
+            // A directory goes only when it is empty; no ledger knows it any more then.
+            let inside = |path: &Path| path.parent() == Some(Path::new(&step.resource.name));
+            let holds_something = host.listing(inside).paths().next().is_some();
+            let stays = step.resource.kind == ResourceKind::DIRECTORY && holds_something;
+            step.to.is_none() && !is_attendant(step) && !stays
+        });
+        if to.is_some() {
+            // As the ledger has it: with what was there before the run, and was taken as it was.
+            next.last = to_be(&wanted, &prospect.before, &self.last, self.kinds).unwrap();
+            let from = next.observe(host, &wanted);
+            let plan = next.difference_twice(&from, &wanted, &attendants);
+            left.steps.extend(plan.steps);
+        }
+        left
+    }
+
+    /// What is left to be done after a run was taken back, to how everything was before it: nothing, by law 3.
+    pub fn left_to_undo(&self, host: &MemoryHost, prospect: &Prospect) -> Plan {
+        let mut next = self.with_changes(host);
+        // What only came with the run nothing used before it.
+        next.changes
+            .retain(|id, _| prospect.before.get(id).is_some());
+        let now = next.as_it_stands(host, &prospect.plan);
+        let mut before = prospect.before.clone();
+        for resource in before.resources.values_mut() {
+            // What was stale can't be made so again.
+            if resource.attributes.get("fresh") == Some(&Value::Bool(false)) {
+                resource.attributes.remove("fresh");
+            }
+        }
+        let plan = next.plan(&now, &before, &[]);
+        assert_eq!(plan, next.plan(&now, &before, &[]));
+        plan
+    }
+
+    /// The same app, with what the last run changed when.
+    fn with_changes(&self, host: &MemoryHost) -> Self {
+        let mut next = self.clone();
+        let journal = Journal::open(host, &self.journal()).unwrap();
+        let told = journal.map(|journal| journal.told().changes);
+        next.changes.extend(told.into_iter().flatten());
+        next
+    }
+
+    /// A difference; the same states give the same one once more.
+    fn difference_twice(&self, from: &State, wanted: &State, attendants: &[Attendant]) -> Plan {
+        let plan = self.difference(from, wanted, attendants);
+        assert_eq!(plan, self.difference(from, wanted, attendants));
+        plan
+    }
+
     /// Services that were fresh and, after a run that was settled, are not.
     pub fn stale(&self, host: &MemoryHost, were: &State) -> Vec<String> {
-        let journal = Journal::open(host, &self.journal()).unwrap();
-        let mut next = self.clone();
-        next.changes.extend(
-            journal
-                .into_iter()
-                .flat_map(|journal| journal.told().changes),
-        );
+        let next = self.with_changes(host);
         let mut services = were.clone();
         let mut known = next.last.clone();
         known.extend(were.clone());

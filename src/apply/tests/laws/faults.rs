@@ -12,7 +12,7 @@ use super::shapes::Shape;
 use crate::apply::Journal;
 use crate::host::memory::{Fault, Recorded};
 use crate::host::{HostErrorKind, MemoryHost, Space};
-use crate::model::EventKind;
+use crate::model::{EventKind, Plan, Step};
 
 /// A host that is neither as it was nor as it should be, or was in between as it mustn't be.
 #[derive(Debug)]
@@ -89,7 +89,44 @@ impl Trip {
         }
         trip.after = [Seen::of(&host), rebooted(&host)];
         trip.on_the_way("without a fault")?;
+        trip.converged(&host)?;
         Ok(trip)
+    }
+
+    /// Laws 1 and 2: after the run nothing differs from what is declared; after all of it was taken back nothing
+    /// differs from how it was, and the same run is to be made as at first.
+    fn converged(&self, after: &MemoryHost) -> Result<(), Lost> {
+        let app = &self.shape.app;
+        let to = self.shape.to.as_ref();
+        self.nothing("planned again", &app.left_to_do(after, &self.prospect, to))?;
+        let host = self.shape.host.fork();
+        let journal = app.open(&host, &self.prospect).unwrap();
+        app.take(&host, &journal, &self.prospect, |_| true, &|_| {})
+            .unwrap();
+        drop(journal);
+        self.settles(&host, "all of it taken back")?;
+        self.undone("all of it taken back", &host)?;
+        let again = app.prospect(&host, to);
+        let (first, again) = (words(&self.prospect.plan), words(&again.plan));
+        if first != again {
+            let what = "planned once more after it was taken back";
+            return Err(self.lost(what, &format!("{again:#?}, was {first:#?}")));
+        }
+        Ok(())
+    }
+
+    /// A completed way back has left nothing to be put back, as a plan sees it.
+    fn undone(&self, what: &str, host: &MemoryHost) -> Result<(), Lost> {
+        let left = self.shape.app.left_to_undo(host, &self.prospect);
+        self.nothing(what, &left)
+    }
+
+    fn nothing(&self, what: &str, plan: &Plan) -> Result<(), Lost> {
+        if plan.is_empty() {
+            return Ok(());
+        }
+        let steps = words(plan);
+        Err(self.lost(what, &format!("a plan still has {}", steps.join("; "))))
     }
 
     /// How many distinct faults fired.
@@ -219,6 +256,9 @@ impl Trip {
         let recorded = host.take_recorded();
         if let Err(error) = returned {
             return Err(self.lost(&way, &error.to_string()));
+        }
+        if !is_committed(&host) {
+            self.undone(&way, &host)?;
         }
         let marks = marks.into_inner().unwrap();
         // The way back is a plan of its own, and another one for each set of steps that were begun.
@@ -466,6 +506,15 @@ impl Trip {
             Ok(()) => Ok(()),
         }
     }
+}
+
+/// The steps of a plan, each with why and after what.
+fn words(plan: &Plan) -> Vec<String> {
+    let words = |step: &Step| {
+        let (id, reasons, after) = (&step.id, &step.reasons, &step.after);
+        format!("{id} {reasons:?} after {after:?}")
+    };
+    plan.steps.iter().map(words).collect()
 }
 
 /// All services die, and their manager starts them again.

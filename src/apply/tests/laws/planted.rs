@@ -334,6 +334,10 @@ planted! {
         remove_tree(context.host, Path::new(&step.resource.name))?;
         Ok(())
     })]);
+    a_step_spoils_what_another_has_made: "a first deploy", Kinds(|| vec![Wrong::applying(ResourceKind::LINK, |kind, context, step| {
+        kind.apply(context, step)?;
+        Ok(context.host.set_mode(&context.observe.places.root, 0o700)?)
+    })]);
     a_backup_is_not_taken: "a restore of data", Kinds(|| vec![Wrong::applying(ResourceKind::new("backup"), |kind, context, step| {
         if step.action == Action::Take { Ok(()) } else { kind.apply(context, step) }
     })]);
