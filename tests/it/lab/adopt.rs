@@ -50,7 +50,17 @@ fn a_root_of_other_tools_is_taken_over_only_when_told_and_is_back_when_that_fail
     // The database that was there before rosey.
     fleet.mark();
     let before = fleet.snapshots();
-    let rosey = fleet.rosey();
+    // What comes with rosey, and goes with it: a file that holds a secret, beside the unit that somebody wrote.
+    fleet.declare(
+        "app \"rosey-bot\" {",
+        "secret \"word\" env=\"BOT_SECRET\"\napp \"rosey-bot\" {",
+    );
+    let unit = "unit \"systemd/rosey-bot.service\"";
+    fleet.declare(
+        unit,
+        &format!("{unit}\n        env BOT_WORD=\"{{{{ secret.word }}}}\""),
+    );
+    let rosey = fleet.rosey().env("BOT_SECRET", "hush");
     let refused = rosey.apply().exits(10);
     assert!(refused.stderr.contains("adopt #true"), "{}", refused.stderr);
     assert!(
