@@ -97,6 +97,7 @@ impl Recovery {
              Type=exec\n\
              ExecStart={program} helper --recover\n\
              Restart=on-failure\n\
+             RestartForceExitStatus=SIGTERM SIGINT SIGHUP SIGPIPE\n\
              RestartSec=1s\n\
              KillMode=process\n\
              \n\

@@ -49,6 +49,8 @@ pub fn start_transient(unit: &Transient<'_>) -> io::Result<()> {
         &name,
         &description,
         "--property=Restart=on-failure",
+        // Which systemd takes for a clean end (systemd.service(5)).
+        "--property=RestartForceExitStatus=SIGTERM SIGINT SIGHUP SIGPIPE",
         "--property=RestartSec=300ms",
         // Some minutes of dying at once; what isn't put right by then is the next contact's.
         "--property=StartLimitIntervalSec=1h",
