@@ -290,13 +290,13 @@ fn a_lock_is_given_back_on_a_full_disk() {
     assert!(matches!(next.lock(&place, "2"), Reply::Done));
 }
 
-/// Goes back only when two of it do so at the same time.
-struct Meeting;
+/// A note, before which something happens.
+struct After(fn(&Step) -> Result<(), StepError>);
 
 static MET: Mutex<usize> = Mutex::new(0);
 static ARRIVED: Condvar = Condvar::new();
 
-impl Kind for Meeting {
+impl Kind for After {
     fn resource(&self) -> ResourceKind {
         Note.resource()
     }
@@ -324,17 +324,7 @@ impl Kind for Meeting {
         Note.observe(context, id, wanted)
     }
     fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
-        if step.to.is_none() {
-            let mut met = MET.lock().unwrap();
-            *met += 1;
-            ARRIVED.notify_all();
-            let alone = |met: &mut usize| *met < 2;
-            let waited = ARRIVED.wait_timeout_while(met, Duration::from_secs(20), alone);
-            assert!(
-                !waited.unwrap().1.timed_out(),
-                "the other app waits for this one"
-            );
-        }
+        (self.0)(step)?;
         Note.apply(context, step)
     }
     fn sweep(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
@@ -342,10 +332,57 @@ impl Kind for Meeting {
     }
 }
 
+/// Goes back only when two do so at the same time.
+fn meet(step: &Step) -> Result<(), StepError> {
+    if step.to.is_none() {
+        let mut met = MET.lock().unwrap();
+        *met += 1;
+        ARRIVED.notify_all();
+        let alone = |met: &mut usize| *met < 2;
+        let waited = ARRIVED.wait_timeout_while(met, Duration::from_secs(20), alone);
+        assert!(
+            !waited.unwrap().1.timed_out(),
+            "the other app waits for this one"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn what_fails_on_a_full_disk_says_nothing_about_the_app() {
+    let fails = |step: &Step| match step.to {
+        Some(_) => Err(StepError::Gates("the bot doesn't answer".to_owned())),
+        None => Ok(()),
+    };
+    let fails: &'static dyn Kind = Box::leak(Box::new(After(fails)));
+    let mut kinds = KINDS.to_vec();
+    let note = kinds
+        .iter_mut()
+        .find(|it| it.resource() == fails.resource());
+    *note.unwrap() = fails;
+    let kinds = kinds.leak();
+    for (left, verdict) in [(1 << 20, true), (1 << 10, false)] {
+        let place = Place::new();
+        let host = in_memory(&place);
+        let mut client = Client::on(host.clone(), place.options(kinds));
+        let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
+        host.set_free(Some(Space {
+            bytes: left,
+            inodes: 100,
+        }));
+        let Reply::Steps { failed } = client.steps("1", &plan) else {
+            panic!("the step fails");
+        };
+        let failed = failed.unwrap();
+        assert_eq!(failed.verdict, verdict, "{failed:?}");
+        assert_eq!(failed.error.contains("no space left"), !verdict);
+    }
+}
+
 #[test]
 fn apps_that_lose_their_controller_go_back_side_by_side() {
     let place = Place::new();
-    let mut client = place.client_of(&[&Meeting]);
+    let mut client = place.client_of(&[&After(meet)]);
     let addresses = ["one", "other"].map(|name| {
         let root = place.root().join(name);
         std::fs::create_dir(&root).unwrap();
