@@ -62,8 +62,13 @@ pub(super) async fn mark(
 /// Somebody else holds a lock.
 pub(super) fn busy(environment: &EnvironmentName, host: &str, holder: &Holder) -> CommandError {
     let message = format!(
-        "{} on {host} is busy: {} by {} since {} (run {})",
-        holder.app, holder.command, holder.author.user, holder.since, holder.run
+        "{} on {host} is busy: {} by {}{} since {} (run {})",
+        holder.app,
+        holder.command,
+        holder.author.user,
+        holder.author.why(),
+        holder.since,
+        holder.run
     );
     CommandError::new(Exit::LOCKED, message).hint(format!(
         "wait for it, or if it makes no progress: rosey unlock {environment} --run {}",

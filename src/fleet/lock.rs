@@ -128,8 +128,9 @@ fn words(holder: &Holder) -> String {
         run,
         ..
     } = holder;
+    let why = author.why();
     format!(
-        "held by {}@{} for `{command}` since {since} (run {run})",
+        "held by {}@{} for `{command}`{why} since {since} (run {run})",
         author.user, author.machine
     )
 }

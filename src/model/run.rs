@@ -40,6 +40,15 @@ pub struct Author {
     pub reason: Option<String>,
 }
 
+impl Author {
+    /// `--reason`, as it goes on in a sentence; empty where none was given.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let reason = self.reason.as_deref();
+        reason.map_or_else(String::new, |reason| format!(" ({reason})"))
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
