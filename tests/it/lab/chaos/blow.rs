@@ -170,10 +170,14 @@ pub fn strike(
         }
         Blow::KillHelper(host) => {
             let helpers = helpers(lab, *host);
+            // One is killed, another told to end, which is no reason either to leave a run in the middle.
+            let how = if host % 2 == 0 {
+                Signal::TERM
+            } else {
+                Signal::KILL
+            };
             // The one that was started last does the work, where there is more than one.
-            helpers
-                .last()
-                .is_some_and(|process| signal(*process, Signal::KILL))
+            helpers.last().is_some_and(|process| signal(*process, how))
         }
         Blow::KillLogin(host) => {
             let is_login = |words: &[&str]| {

@@ -402,6 +402,11 @@ impl Campaign<'_> {
         let (ended, second) = if lasting.is_second() {
             let second = lasting.take_away(lab);
             (underway.end(), second)
+        } else if matches!(blow, Blow::Hand(..)) {
+            // What somebody has typed stays until they see what came of it.
+            let ended = underway.end();
+            lasting.take_away(lab);
+            (ended, None)
         } else {
             // What lasts may be what the run waits for.
             lasting.take_away(lab);
