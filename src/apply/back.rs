@@ -17,7 +17,7 @@ use super::sweep::sweep;
 use crate::host::{HostError, HostErrorKind};
 use crate::model::{
     Action, EventKind, GateResult, Gates, Label, Resource, ResourceId, ResourceKind, State, Step,
-    StepId, StepKind, Thing, Value,
+    StepId, StepKind, Thing, Value, Verdict,
 };
 use crate::plan::{Attendant, PlanInput, Turn, looks_only, plan};
 use crate::step::kind::{Change, Kind, Named, StepError};
@@ -49,6 +49,20 @@ pub struct Returned {
     pub gates: Vec<GateResult>,
     /// Why the journal is still open, where it is: the way back is to be taken again.
     pub unfinished: Option<Unfinished>,
+}
+
+impl Returned {
+    /// All that a person has to know of it, a sentence each: also the gates that passed before the run.
+    #[must_use]
+    pub fn wrongs(&self) -> Vec<String> {
+        let failed = self.gates.iter();
+        let failed = failed.filter(|gate| gate.verdict == Verdict::Failed);
+        let failed = failed.map(|it| {
+            let (gate, detail) = (&it.gate, &it.detail);
+            format!("{gate} passed before and fails now: {detail}")
+        });
+        self.problems.iter().cloned().chain(failed).collect()
+    }
 }
 
 /// Why a way back is to be taken again.
@@ -597,7 +611,7 @@ impl Return<'_> {
         let told = self.journal.told();
         (self.back.keep)(&told, &self.returned)?;
         self.journal.append(&Record::Settled(Settled::WentBack {
-            problems: self.returned.problems.clone(),
+            problems: self.returned.wrongs(),
         }))?;
         sweep_aloud(self.site, self.journal, self.back, &self.apart);
         Ok(self.returned)

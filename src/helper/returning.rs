@@ -431,8 +431,9 @@ impl Session<'_> {
                 ..super::protocol::Marks::default()
             };
             ledger::mark(&mut ledger, &marks);
-            ledger.notice = (!heard || !returned.problems.is_empty())
-                .then(|| notice(told, &cause.reason, &returned.problems));
+            let wrongs = returned.wrongs();
+            ledger.notice =
+                (!heard || !wrongs.is_empty()).then(|| notice(told, &cause.reason, &wrongs));
         }
         ledger::store(self.host, &app.places.state, &ledger, self.registry.user())
     }

@@ -94,7 +94,9 @@ pub(super) fn apply(context: &StepContext<'_>, step: &Step) -> Result<(), StepEr
     let found = stamp::read(context.host.as_read(), &stamp::path(places, name))?;
     match (&step.to, found) {
         (None, None) => Ok(()),
-        (None, Some(found)) if !found.settings.contains_key("undo") => Ok(put_away(context, name)?),
+        (None, Some(found)) if !may_be_undone(context, &step.resource, &found)? => {
+            Ok(put_away(context, name)?)
+        }
         (None, Some(found)) => go_back(context, step, found, None),
         (Some(_), Some(found)) if leads_back(&found, wanted) => {
             go_back(context, step, found, wanted)
@@ -106,6 +108,20 @@ pub(super) fn apply(context: &StepContext<'_>, step: &Step) -> Result<(), StepEr
             forward(context, step, to, found.as_ref())
         }
     }
+}
+
+/// Whether there is something to undo, and a release to undo it from. Where all goes, what can't be undone any more is
+/// forgotten with the rest; until then its stamp is kept, since nobody could do it again either.
+fn may_be_undone(
+    context: &StepContext<'_>,
+    id: &ResourceId,
+    found: &Stamp,
+) -> Result<bool, HostError> {
+    if !found.settings.contains_key("undo") {
+        return Ok(false);
+    }
+    let release = TaskSettings::of(id, &found.settings).release;
+    Ok(found.noted || found.unfinished || is_there(context.host.as_read(), &release)?)
 }
 
 fn leads_back(found: &Stamp, wanted: Option<&str>) -> bool {

@@ -381,6 +381,23 @@ fn a_stamp_without_undo_is_only_put_away_and_comes_back_in_the_same_run() {
 }
 
 #[test]
+fn what_cannot_be_undone_any_more_comes_back_as_it_was_in_the_same_run() {
+    let bench = Bench::new();
+    let host = migrating();
+    let id = migration();
+    let wanted = migrate("1");
+    bring(&bench, &host, (&id, &wanted), Some(&wanted)).unwrap();
+    // The release that it was run from has been pruned since.
+    host.take_away(RELEASE);
+    let before = host.snapshot(&["/var/lib/rosey"]);
+    bring(&bench, &host, (&id, &wanted), None).unwrap();
+    assert_eq!(found(&bench, &host, &id, &wanted), None);
+    bring(&bench, &host, (&id, &wanted), Some(&wanted)).unwrap();
+    assert_eq!(host.snapshot(&["/var/lib/rosey"]), before);
+    assert_eq!(log(&host), "up 1; ");
+}
+
+#[test]
 fn a_task_that_changes_its_release_fails() {
     let bench = Bench::new();
     let host = host(|command, view| {

@@ -117,6 +117,13 @@ fn a_gate_that_passed_before_and_fails_after_needs_a_person() {
     assert!(said.contains("well passed before and fails now"), "{said}");
     before.must_equal(&here.look());
     assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    // Who asks for the status, as they are told to, hears it once more.
+    let status = here.rosey.run(&["status", "test", "--json"]).exits(0);
+    let notes = status.json()["notes"].to_string();
+    assert!(
+        notes.contains("went back") && notes.contains("well passed before and fails now"),
+        "{notes}"
+    );
     // A person puts it right; nothing else is left to do, and no lock is left.
     project.write("well", "");
     here.rosey.run(&["verify", "test"]).exits(0);
