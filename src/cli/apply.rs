@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::config::discover::find_project;
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::progress::Member;
+use crate::fleet::prospect::Survey;
 use crate::fleet::run::RunEnd;
 use crate::model::{HostName, Outcome, OutcomeKind, Plan};
 use crate::plan::saved::SavedPlan;
@@ -171,6 +172,10 @@ async fn prepare(
         settling::settle(session, &planned.deployment, survey, talk, settling).await?;
         planned = plan_steadily(session, planned.deployment.project, &planning, talk).await?;
     }
+    let is_shown = !arguments.json && !given.is_reviewed() && !planned.prospect.plan.is_empty();
+    if !is_shown && !anew.is_again() {
+        tell_notices(&planned.declaration.survey, talk);
+    }
     anew.planned_on(heads(&planned.declaration.survey))?;
     hold_to_saved(&planned)?;
     let environment = &planned.deployment.project.environment.name;
@@ -201,6 +206,16 @@ async fn prepare(
     approval::propose(session, proposal).await?;
     anew.agree(planned.prospect.plan.clone());
     Ok(planned)
+}
+
+/// Says what became of the run before this one, where no plan is shown that says so.
+fn tell_notices(survey: &Survey, talk: &Talk) {
+    for (member, app) in &survey.members {
+        let notice = app.ledger.as_ref().and_then(|it| it.notice.clone());
+        if let Some(notice) = notice {
+            talk.events().note(Some(&member.host), notice);
+        }
+    }
 }
 
 /// What is planned.

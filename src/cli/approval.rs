@@ -30,7 +30,7 @@ impl Given {
         self.yes || self.is_reviewed()
     }
 
-    fn is_reviewed(self) -> bool {
+    pub fn is_reviewed(self) -> bool {
         self.saved_plan == Some(true)
     }
 }

@@ -117,9 +117,16 @@ fn a_run_whose_controller_was_killed_goes_back_by_itself() {
     });
     before.must_equal(&here.look());
     assert_eq!(here.serving().as_deref(), Some("1.0.0"));
-    // Nobody has judged the release, so nothing is held.
+    // Nobody has judged the release, so nothing is held. Who comes next is told, a machine too.
     project.write("go", "");
-    here.apply().exits(0);
+    let lines = here.apply_json(&[], 0);
+    let told = lines.iter().filter(|line| line["type"] == "note");
+    let told: Vec<_> = told.filter_map(|line| line["message"].as_str()).collect();
+    assert!(
+        told.iter()
+            .any(|it| it.contains("went back: the controller was lost")),
+        "{told:?}"
+    );
 }
 
 #[track_caller]
