@@ -14,7 +14,7 @@ use crate::host::{Manager, WriteHost};
 use crate::model::Places;
 
 /// The longest pause between two tries.
-const LONGEST: Duration = Duration::from_secs(30);
+pub(super) const LONGEST: Duration = Duration::from_secs(30);
 
 /// What is written of who holds a lock for this.
 pub(super) const COMMAND: &str = "recover";

@@ -8,7 +8,7 @@ use super::ledger;
 use super::link::Loss;
 use super::lock::{self, AppLock};
 use super::protocol::{AppAddress, Holder, Refusal, RefusalKind, Reply, WentBack};
-use super::recover::COMMAND;
+use super::recover::{COMMAND, LONGEST};
 use super::refuse::refusal;
 use super::session::{Answer, Held, OpenRun, Session, journal_path};
 use crate::apply::{
@@ -17,6 +17,9 @@ use crate::apply::{
 };
 use crate::host::HostError;
 use crate::model::{AppName, Author, EventKind, Hold, Ledger, RunId};
+
+/// For how long a host that refuses is asked again and again without longer pauses.
+const SOON: Duration = Duration::from_secs(60);
 
 /// How long a helper that was stopped and recovers may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -320,6 +323,7 @@ impl Session<'_> {
         };
         let mut steps = 0;
         let mut waited_for = String::new();
+        let mut pause = self.options.retry;
         let returned = loop {
             let returned = self.try_back(id, app, &run, asked)?;
             let why = match &returned {
@@ -341,7 +345,11 @@ impl Session<'_> {
                     reason: format!("the way back of {name} to go on: {why}"),
                 },
             );
-            std::thread::sleep(self.options.retry);
+            // Each try is written down, and a host may stay so for days.
+            if begin.elapsed() > SOON {
+                pause = (pause * 2).min(LONGEST);
+            }
+            std::thread::sleep(pause);
         };
         if returned.unfinished.is_none() {
             // What can't be removed now is removed before the next run.
