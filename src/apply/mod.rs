@@ -10,6 +10,7 @@ pub mod back;
 pub mod graph;
 pub mod journal;
 pub mod record;
+mod restores;
 pub mod site;
 pub mod step;
 pub mod sweep;

@@ -8,3 +8,4 @@ mod laws;
 mod paths;
 mod runs;
 mod standing;
+mod struck;
