@@ -480,7 +480,10 @@ impl Campaign<'_> {
             .any(|class| matches!(class, Class::New | Class::Half(_)));
         if !forward && nobody && matches!(chosen.act, Act::Change | Act::Broken) {
             for (host, seen) in &settled {
-                let differences = before[host].differences(&seen.picture);
+                let mut differences = before[host].differences(&seen.picture);
+                // What a person may need to put right what they have changed is kept until the next run.
+                let is_kept = |line: &String| line.starts_with("+ ") && line.contains(".rosey-");
+                differences.retain(|line| !(matches!(blow, Blow::Hand(..)) && is_kept(line)));
                 if !differences.is_empty() {
                     return Err(format!(
                         "h{host} is not as it was (- before, + now):\n{}\n{talk}",
