@@ -18,7 +18,7 @@ use super::sweep::sweep;
 use crate::host::{HostError, HostErrorKind};
 use crate::model::{
     Action, EventKind, GateResult, Gates, Resource, ResourceId, ResourceKind, State, Step, StepId,
-    Thing, Value, Verdict,
+    Thing, Value,
 };
 use crate::plan::{PlanInput, looks_only, plan};
 use crate::step::kind::{Change, Kind, Named, StepError};
@@ -56,13 +56,8 @@ impl Returned {
     /// All that a person has to know of it, a sentence each: also the gates that passed before the run.
     #[must_use]
     pub fn wrongs(&self) -> Vec<String> {
-        let failed = self.gates.iter();
-        let failed = failed.filter(|gate| gate.verdict == Verdict::Failed);
-        let failed = failed.map(|it| {
-            let (gate, detail) = (&it.gate, &it.detail);
-            format!("{gate} passed before and fails now: {detail}")
-        });
-        self.problems.iter().cloned().chain(failed).collect()
+        let relapsed = self.gates.iter().filter_map(GateResult::relapse);
+        self.problems.iter().cloned().chain(relapsed).collect()
     }
 }
 

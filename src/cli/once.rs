@@ -64,14 +64,12 @@ impl Once<'_> {
 
     /// Whether that is what was found on another host.
     fn is(&self, id: &ResourceId, found: &Resource) -> bool {
-        let own = &self.step.resource;
         let change = Change {
             id,
             from: Some(found),
             to: Some(self.made),
         };
-        (&id.app, &id.kind, &id.name) == (&own.app, &own.kind, &own.name)
-            && self.kind.compare(change).is_empty()
+        named(id) == named(&self.step.resource) && self.kind.compare(change).is_empty()
     }
 }
 
@@ -142,8 +140,8 @@ impl Elsewhere {
 }
 
 /// A resource whatever the host.
-fn named(id: &ResourceId) -> (AppName, ResourceKind, String) {
-    (id.app.clone(), id.kind.clone(), id.name.clone())
+fn named(id: &ResourceId) -> (&AppName, &ResourceKind, &str) {
+    (&id.app, &id.kind, &id.name)
 }
 
 /// What a step does or undoes once for all hosts; none for one that doesn't.

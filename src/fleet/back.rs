@@ -7,7 +7,7 @@ use super::conduct::{Conduct, unpanicked};
 use super::ending::{MemberEnd, once_stays};
 use super::progress::Member;
 use crate::helper::protocol::{RefusalKind, WentBack};
-use crate::model::{EventKind, Verdict};
+use crate::model::{EventKind, GateResult};
 
 /// What a host said about its way back; none when nobody waited for it.
 type Said = Option<Result<WentBack, AskError>>;
@@ -176,15 +176,8 @@ fn member_end(member: &Member, said: Said, others: Others) -> MemberEnd {
     if back.once {
         problems.push(once_stays(member));
     }
-    problems.extend(
-        back.gates
-            .into_iter()
-            .filter(|gate| gate.verdict == Verdict::Failed)
-            .map(|gate| {
-                let (name, detail) = (gate.gate, gate.detail);
-                format!("{member} is as it was, but {name} passed before and fails now: {detail}")
-            }),
-    );
+    let relapsed = back.gates.iter().filter_map(GateResult::relapse);
+    problems.extend(relapsed.map(|it| format!("{member} is as it was, but {it}")));
     if problems.is_empty() {
         MemberEnd::Back
     } else {

@@ -151,6 +151,14 @@ pub struct GateResult {
 }
 
 impl GateResult {
+    /// What is told of a gate that passed before a run, where it fails after the way back.
+    #[must_use]
+    pub fn relapse(&self) -> Option<String> {
+        let (gate, detail) = (&self.gate, &self.detail);
+        (self.verdict == Verdict::Failed)
+            .then(|| format!("{gate} passed before and fails now: {detail}"))
+    }
+
     /// The same without what may not be told. Of a gate that passes only rosey's own words are.
     #[must_use]
     pub fn masked(mut self, mask: impl FnOnce(&str) -> String) -> Self {
