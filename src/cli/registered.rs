@@ -16,9 +16,9 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
 
-/// An app that is looked for.
+/// An app that the declaration doesn't have, as it is looked for.
 #[derive(Clone, Copy)]
-pub(super) struct Sought<'a> {
+pub(super) struct Undeclared<'a> {
     /// Its name.
     pub app: &'a str,
     /// Its root; any when left out.
@@ -67,7 +67,7 @@ impl Deployment {
         session: &Session,
         project: Project,
         choice: &Choice,
-        sought: Sought<'_>,
+        sought: Undeclared<'_>,
     ) -> Result<Self, CommandError> {
         let hosts = choose_hosts(&project, choice)?;
         let reaching = reaching(session, &project)?;
@@ -110,7 +110,7 @@ impl Deployment {
     fn turn_to_registered(
         &mut self,
         survey: &Survey,
-        sought: Sought<'_>,
+        sought: Undeclared<'_>,
     ) -> Result<(), CommandError> {
         let environment = &self.project.environment;
         let addresses = addresses(environment, survey, sought)?;
@@ -135,7 +135,7 @@ impl Deployment {
 pub(super) fn addresses(
     environment: &Environment,
     survey: &Survey,
-    sought: Sought<'_>,
+    sought: Undeclared<'_>,
 ) -> Result<BTreeMap<Member, AppAddress>, CommandError> {
     let mut addresses = BTreeMap::new();
     for host in survey.registry.keys() {
@@ -190,7 +190,7 @@ fn ambiguous(
 }
 
 /// Neither the declaration nor a host knows it.
-fn unknown(environment: &Environment, survey: &Survey, sought: Sought<'_>) -> CommandError {
+fn unknown(environment: &Environment, survey: &Survey, sought: Undeclared<'_>) -> CommandError {
     let (app, name) = (sought.app, &environment.name);
     if let Some(root) = sought.root {
         let message = format!("no host knows an app of {name} at {root}");

@@ -232,7 +232,7 @@ async fn reach(
     if let Some(app) = app
         && !is_declared_on_chosen(&project, choice, app)?
     {
-        let sought = registered::Sought { app, root };
+        let sought = registered::Undeclared { app, root };
         return Deployment::reach_registered(session, project, choice, sought).await;
     }
     let mut deployment = Deployment::reach(session, project, choice, app).await?;

@@ -17,7 +17,7 @@ use super::deployment::{
     Deployment, asking, choose_hosts, reaching, unreachable_hosts, who_is_there,
 };
 use super::error::CommandError;
-use super::registered::{self, Sought, is_declared};
+use super::registered::{self, Undeclared, is_declared};
 
 /// What a settlement is decided on.
 pub(super) struct Siblings {
@@ -124,7 +124,7 @@ impl Unchosen {
             let survey = survey.await.map_err(|errors| asking(&errors))?;
             for (app, root) in &undeclared {
                 let (app, root) = (app.as_str(), Some(root.as_str()));
-                let known = registered::addresses(environment, &survey, Sought { app, root })?;
+                let known = registered::addresses(environment, &survey, Undeclared { app, root })?;
                 for (member, address) in known {
                     if !deployment.addresses.contains_key(&member) {
                         addresses.entry(member).or_insert(address);
