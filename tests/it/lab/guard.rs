@@ -16,7 +16,7 @@ const BACK: f64 = 2.0;
 const BOOT: f64 = 5.0;
 
 /// A fleet with version 1, and what it looks like.
-fn deployed(wanted: Wanted) -> (Fleet, BTreeMap<usize, Snapshot>) {
+pub fn deployed(wanted: Wanted) -> (Fleet, BTreeMap<usize, Snapshot>) {
     let fleet = Fleet::with(wanted);
     fleet.declare("stable \"0.3s\"", "stable \"0s\"");
     fleet.declare("rollout { waves", "rollout { guard \"2s\"; waves");
@@ -25,7 +25,7 @@ fn deployed(wanted: Wanted) -> (Fleet, BTreeMap<usize, Snapshot>) {
     (fleet, before)
 }
 
-fn one() -> (Fleet, BTreeMap<usize, Snapshot>) {
+pub fn one() -> (Fleet, BTreeMap<usize, Snapshot>) {
     deployed(Wanted {
         hosts: 1,
         ..Wanted::default()
@@ -33,7 +33,7 @@ fn one() -> (Fleet, BTreeMap<usize, Snapshot>) {
 }
 
 /// Begins to apply version 2, whose gates never pass: returns as soon as every host serves it.
-fn in_the_middle(fleet: &Fleet, rosey: &Rosey<'_>) -> Child {
+pub fn in_the_middle(fleet: &Fleet, rosey: &Rosey<'_>) -> Child {
     fleet.version("2.0.0");
     fleet.declare("fault \"\"", "fault \"unhealthy\"");
     fleet.declare("within \"10s\"", "within \"120s\"");
@@ -64,7 +64,7 @@ fn clock(fleet: &Fleet, host: usize) -> f64 {
 }
 
 /// Everything is as before, nothing of a run is left, and the next command says what has happened.
-fn is_back(fleet: &Fleet, before: &BTreeMap<usize, Snapshot>, told: &str) {
+pub fn is_back(fleet: &Fleet, before: &BTreeMap<usize, Snapshot>, told: &str) {
     for host in fleet.lab.hosts() {
         wait_until("the end of the run's unit", Duration::from_secs(20), || {
             let left = fleet.lab.exec(
@@ -189,6 +189,85 @@ fn a_power_cut_in_the_middle() {
     let took = served - up.expect("microseconds") / 1e6;
     assert!((0.0..BOOT).contains(&took), "{took:.2} s");
     is_back(&fleet, &before, "the run was cut off");
+}
+
+#[test]
+fn hosts_that_lose_their_power_at_once() {
+    let (fleet, before) = deployed(Wanted {
+        hosts: 3,
+        disks: true,
+        ..Wanted::default()
+    });
+    fleet.declare("waves 1 \"100%\"", "waves \"100%\"");
+    let rosey = fleet.rosey();
+    let run = in_the_middle(&fleet, &rosey);
+    for host in [1, 2] {
+        fleet.lab.power_cut(host);
+    }
+    // The third is taken back at once, by a controller that can't read the others.
+    let output = run.wait_with_output().expect("it was started");
+    assert_eq!(output.status.code(), Some(18));
+    assert_eq!(fleet.health(3)["version"], "1.0.0");
+    for host in [1, 2] {
+        fleet.lab.boot(host);
+    }
+    for host in [1, 2] {
+        serves(&fleet, host, "1.0.0");
+    }
+    is_back(&fleet, &before, "the run was cut off");
+}
+
+#[test]
+fn what_takes_longer_than_the_guard_time_is_no_lost_controller() {
+    let (fleet, _) = one();
+    fleet.version("2.0.0");
+    fleet.declare(
+        "    verify {\n",
+        "    task \"slow\" { run \"mkdir slow && sleep 4\"; output \"slow\"; timeout \"60s\"; }\n    verify {\n",
+    );
+    fleet.declare("stable \"0s\"", "stable \"4s\"");
+    let ran = fleet.rosey().apply().exits(0);
+    assert_eq!(fleet.served(), ["2.0.0"]);
+    let steps: Vec<&str> = ran
+        .stderr
+        .lines()
+        .filter(|it| it.contains("slow"))
+        .collect();
+    assert!(!steps.is_empty(), "{}", ran.stderr);
+    fleet.rosey().drift().exits(0);
+}
+
+mod all {
+    use super::*;
+
+    /// The guard time that nobody has declared is a minute.
+    #[test]
+    fn a_network_that_is_cut_where_no_guard_is_declared() {
+        let fleet = Fleet::deployed(1);
+        let before = fleet.snapshots();
+        let rosey = fleet.rosey();
+        let run = in_the_middle(&fleet, &rosey);
+        let cut = clock(&fleet, 1);
+        fleet.lab.cut(1);
+        let until = format!(
+            "while [ $(cut -d. -f1 /proc/uptime) -lt {} ]; do sleep 1; done",
+            cut as u64 + 55
+        );
+        fleet.lab.exec(1, &until);
+        assert_eq!(
+            fleet.lab.exec(
+                1,
+                "curl --silent http://127.0.0.1:8000/api/health | grep -c 2.0.0"
+            ),
+            "1"
+        );
+        let took = serves(&fleet, 1, "1.0.0") - cut;
+        assert!((58.0..62.0).contains(&took), "{took:.2} s");
+        let output = run.wait_with_output().expect("it was started");
+        assert_eq!(output.status.code(), Some(18));
+        fleet.lab.join(1);
+        is_back(&fleet, &before, "nothing was heard of it for 60");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod back;
+mod cancel;
 mod chaos;
 mod clock;
 mod cut;

@@ -55,6 +55,11 @@ fn a_second_apply_is_told_who_is_there_or_waits() {
     }
     let status = here.rosey.run(&["status", "test"]).exits(0).stdout;
     assert!(status.contains("apply"), "{status}");
+    // What a run has half done is no drift.
+    for arguments in [&["drift", "test"][..], &["drift", "test", "--json"]] {
+        let busy = here.rosey.run(arguments).exits(5);
+        assert!(busy.stderr.contains("apply"), "{}", busy.stderr);
+    }
     let mut third = here
         .rosey
         .command(&["apply", "test", "--yes", "--wait"])

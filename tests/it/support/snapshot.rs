@@ -137,6 +137,12 @@ impl Snapshot {
         self.lines.keys().map(String::as_str)
     }
 
+    /// All paths and units that were seen, sorted, with what was seen of them.
+    pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+        let lines = self.lines.iter();
+        lines.map(|(name, line)| (name.as_str(), line.as_str()))
+    }
+
     /// Each difference on a line: `-` as it is here, `+` as it is in `other`.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = Vec::new();

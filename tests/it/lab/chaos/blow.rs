@@ -368,9 +368,4 @@ impl Lasting {
         let output = self.second?.wait_with_output().expect("it was started");
         Some(Ran::new("the second controller".to_owned(), &output))
     }
-
-    /// Whether it keeps the run from ending.
-    pub fn is_second(&self) -> bool {
-        self.second.is_some()
-    }
 }

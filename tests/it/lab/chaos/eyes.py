@@ -1,6 +1,6 @@
 """Tells what a host really has: no word of it comes from rosey.
 
-Standard input is this program, its one argument a JSON list of apps, each with root, port and units.
+Standard input is this program, its one argument a JSON list of apps, each with name, root, port, units and patience.
 """
 
 import fcntl
@@ -22,19 +22,6 @@ def read(path):
             return file.read()
     except OSError:
         return None
-
-
-def tree(root):
-    found = {}
-    for directory, directories, names in os.walk(root, followlinks=False):
-        for name in names + [it for it in directories if os.path.islink(os.path.join(directory, it))]:
-            path = os.path.join(directory, name)
-            inside = os.path.relpath(path, root)
-            if os.path.islink(path):
-                found[inside] = "link " + os.readlink(path)
-            else:
-                found[inside] = read(path)
-    return found
 
 
 def main_process(unit):
@@ -82,10 +69,11 @@ def serving(app):
         time.sleep(0.1)
 
 
-def migrations(root):
+def rows(root, query):
+    """The first column; nothing where there is no such table, or no database."""
     try:
         connection = sqlite3.connect(f"file:{root}/shared/data/rosey.db?mode=ro", uri=True, timeout=10)
-        return [name for (name,) in connection.execute("SELECT name FROM migrations ORDER BY name")]
+        return [value for (value,) in connection.execute(query)]
     except sqlite3.Error:
         return []
 
@@ -97,14 +85,12 @@ def look(app):
     process = max(main_process(unit) for unit in app["units"])
     return {
         "current": os.readlink(current) if os.path.islink(current) else None,
-        "tree": tree(os.path.realpath(current)) if os.path.exists(current) else {},
-        "words": read(f"{current}/.words/out"),
-        "units": {unit: read("/etc/systemd/system/" + unit) for unit in app["units"]},
-        "outside": read(app["outside"]),
         "health": serving(app),
         "cwd": working_directory(process) if process else None,
         "mark": mark(process) if process else None,
-        "migrations": migrations(root),
+        "migrations": rows(root, "SELECT name FROM migrations ORDER BY name"),
+        "quotes": rows(root, "SELECT count(*) FROM quotes"),
+        "kept": sorted(glob.glob(root + "/*") + glob.glob(root + "/.rosey/*")),
     }
 
 

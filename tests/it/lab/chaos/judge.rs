@@ -7,7 +7,9 @@ use std::process::ExitStatus;
 use serde_json::Value;
 
 use super::blow::Blow;
-use super::eyes::{Facts, Host, differences, remains};
+use super::campaign::Struck;
+use super::eyes::{Facts, Host, differences, lost_rows, remains};
+use super::whole::{Ground, Whole, is_aside};
 use super::world::World;
 use crate::support::{Ran, Snapshot};
 
@@ -41,20 +43,28 @@ pub struct Case<'a> {
     pub broken: bool,
     pub healing: bool,
     pub new: &'a World,
-    pub before: &'a BTreeMap<usize, Snapshot>,
+    pub whole: &'a Whole,
+    /// The hosts before anything was deployed.
+    pub base: &'a BTreeMap<usize, Snapshot>,
+    pub before: &'a BTreeMap<usize, Host>,
 }
 
 impl Case<'_> {
     pub fn class(&self, number: usize, now: &Host) -> Class {
-        let from_old: Vec<String> = self.before[&number]
+        let before = &self.before[&number].picture;
+        let ground = Ground {
+            base: &self.base[&number],
+            known: &[before],
+        };
+        let from_old: Vec<String> = before
             .differences(&now.picture)
             .into_iter()
             .filter(|line| !self.stays(line))
             .collect();
         let from_new = if self.removing {
-            remains(self.new, number, now)
+            remains(self.new, self.whole, number, now, ground)
         } else {
-            differences(self.new, number, now)
+            differences(self.new, self.whole, number, now, ground)
         };
         match (from_old.is_empty(), from_new.is_empty()) {
             (true, true) => Class::Both,
@@ -87,8 +97,8 @@ impl Case<'_> {
             let made = ["releases", "built", "shared/local.env"]
                 .iter()
                 .any(|it| line.starts_with(&format!("+ {root}/{it}")));
-            let aside =
-                line.starts_with("+ /etc/") && line.contains("/.") && line.contains(".rosey-");
+            let path = line.trim_start_matches("+ ").split(": ").next();
+            let aside = line.starts_with("+ /etc/") && path.is_some_and(is_aside);
             self.act_is_first && shared(&root) || app.migrations.is_some() && (made || aside)
         })
     }
@@ -109,15 +119,31 @@ fn first(lines: &[String]) -> String {
     text.join("\n")
 }
 
+/// Whether a run's own lines say that all its steps were done: before that no host is asked to be ready. Lines for people
+/// don't tell.
+fn all_done(stdout: &str) -> bool {
+    let lines = stdout
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let (mut steps, mut done) = (None, 0);
+    for line in lines {
+        if line["type"] == "run-started" {
+            steps = line["steps"].as_u64();
+        } else if line["type"] == "step-done" && line["back"] != true {
+            done += 1;
+        }
+    }
+    steps.is_none_or(|steps| steps == done)
+}
+
 /// Whether an exit code is what really is.
 pub fn code(
     case: &Case<'_>,
-    blow: &Blow,
-    fired: bool,
-    status: ExitStatus,
+    struck: &Struck,
     classes: &BTreeMap<usize, Class>,
-    second: Option<&Ran>,
 ) -> Result<(), String> {
+    let (blow, fired, status) = (&struck.blow, struck.fired, struck.ended.status);
+    let second = struck.second.as_ref();
     let half: Vec<String> = classes
         .iter()
         .filter_map(|(host, class)| {
@@ -172,7 +198,7 @@ pub fn code(
         return wrong("a release whose gates fail stands nowhere");
     }
     // Between the first and the last ready, and nowhere else.
-    if is_mixed(classes) && !(fired && (killed || host_lost)) {
+    if is_mixed(classes) && !(fired && (killed || host_lost) && all_done(&struck.ended.stdout)) {
         return wrong("all old or all new");
     }
     let by_second = second.is_some_and(|ran| ran.code == Some(0));
@@ -221,14 +247,20 @@ fn only(one: Option<usize>, classes: &BTreeMap<usize, Class>) -> bool {
 /// Whether hosts that are as they were also serve what they did.
 pub fn serves(
     old: &World,
+    case: &Case<'_>,
     now: &BTreeMap<usize, Host>,
     classes: &BTreeMap<usize, Class>,
 ) -> Result<(), String> {
+    let whole = Whole::new(old);
     let is_old = |host: &usize| classes[host] == Class::Old;
     let hosts = now.iter().filter(|(host, _)| is_old(host));
     let found: Vec<String> = hosts
         .flat_map(|(host, seen)| {
-            differences(old, *host, seen)
+            let ground = Ground {
+                base: &case.base[host],
+                known: &[&case.before[host].picture, &seen.picture],
+            };
+            differences(old, &whole, *host, seen, ground)
                 .into_iter()
                 .map(move |it| format!("h{host}: as it was, but {it}"))
         })
@@ -237,6 +269,81 @@ pub fn serves(
         Ok(())
     } else {
         Err(first(&found))
+    }
+}
+
+/// Whether all that the apps wrote is there. What a power cut takes of it was never synced by the app.
+pub fn data(case: &Case<'_>, blow: &Blow, now: &BTreeMap<usize, Host>) -> Result<(), String> {
+    let found: Vec<String> = now
+        .iter()
+        .filter(|(host, _)| *blow != Blow::PowerCut(**host))
+        .flat_map(|(host, seen)| lost_rows(&case.before[host], seen))
+        .collect();
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(found.join("\n"))
+    }
+}
+
+/// Whether the last line of a run, which is for programs, says what its exit code says, exactly once.
+pub fn outcome(stdout: &str, status: ExitStatus) -> Result<(), String> {
+    let lines: Vec<Value> = stdout
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let outcomes: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["type"] == "outcome")
+        .collect();
+    let Some(code) = status.code() else {
+        // Whoever is killed says nothing more; one that a signal ended before it had begun may.
+        return Ok(());
+    };
+    let ([outcome], Some(last)) = (outcomes.as_slice(), lines.last()) else {
+        return Err(format!("{} outcomes, expected one", outcomes.len()));
+    };
+    let words: &[&str] = match code {
+        0 => &["applied", "unchanged"],
+        7 => &["rolled-back"],
+        8 => &["stuck"],
+        18 => &["going-back"],
+        4 | 5 | 10 => &["refused"],
+        130 | 143 => &["cancelled"],
+        _ => &[],
+    };
+    let right = *outcome == last
+        && outcome["exit_code"] == code
+        && words.iter().any(|word| outcome["outcome"] == *word);
+    if right {
+        Ok(())
+    } else {
+        Err(format!(
+            "it ended with {code}, and its outcome says {outcome}"
+        ))
+    }
+}
+
+/// Whether a command that came in between ended as it may: it waits, is refused, or finds all as it should be.
+pub fn second(ran: &Ran, arguments: &[&str], case: &Case<'_>) -> Result<(), String> {
+    let code = ran.code.unwrap_or(-1);
+    let may: &[i32] = match arguments {
+        ["status", ..] => &[0],
+        ["drift", _] if case.healing => &[0, 2, 5],
+        // Before the run has begun and after its end there is nothing that drifted.
+        ["drift", _] | ["drift", _, "--heal", ..] => &[0, 5],
+        // Nothing is held before a verdict.
+        ["apply", ..] if case.broken => &[5, 7],
+        ["apply", ..] => &[0, 5],
+        _ => &[],
+    };
+    if may.contains(&code) {
+        Ok(())
+    } else {
+        Err(format!(
+            "the second controller ended with {code}, expected one of {may:?}\n--- what it said\n{}{}",
+            ran.stdout, ran.stderr
+        ))
     }
 }
 

@@ -8,12 +8,15 @@ mod campaign;
 mod dice;
 mod eyes;
 mod judge;
+mod underway;
+mod whole;
 mod world;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+pub use blow::signal;
 use campaign::Tally;
 
 #[allow(

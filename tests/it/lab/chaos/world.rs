@@ -1,6 +1,5 @@
 //! What is declared: an environment made by chance, changes of it, and what has to be on a host that has it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::dice::Dice;
@@ -107,6 +106,11 @@ impl App {
         }
     }
 
+    /// What has to be in its rendered file.
+    pub fn config_text(&self) -> String {
+        self.config(&self.channel_text())
+    }
+
     fn config(&self, channel: &str) -> String {
         let (port, fault) = (self.port, self.fault_text());
         format!(
@@ -118,7 +122,8 @@ impl App {
         format!("notes {}\n", self.notes).repeat(200)
     }
 
-    fn unit_text(&self) -> String {
+    /// The unit of its source.
+    pub fn unit_text(&self) -> String {
         let before = if self.fault == Some(Fault::BadUnit) {
             "ExecStartPre=/bin/false\n"
         } else {
@@ -137,33 +142,18 @@ impl App {
             .map(|number| format!("outside {number} of {}\n", self.channel_text()))
     }
 
-    /// What has to be written in each file that is rosey's own work; the rest comes from the example as it is.
-    pub fn files(&self) -> BTreeMap<String, String> {
-        let mut files = BTreeMap::from([
-            ("config.json".to_owned(), self.config(&self.channel_text())),
-            ("notes.txt".to_owned(), self.notes_text()),
-            ("VERSION".to_owned(), format!("{}\n", self.version_text())),
-        ]);
-        for number in &self.extra {
-            files.insert(format!("extra/{number}.txt"), format!("extra {number}\n"));
-        }
-        if let Some(words) = self.words {
-            files.insert(".words/out".to_owned(), format!("words {words}\n"));
-        }
-        files
+    /// What its task has to make.
+    pub fn words_text(&self) -> Option<String> {
+        self.words.map(|number| format!("words {number}\n"))
     }
 
-    /// What has to be in the unit's file.
-    pub fn unit_says(&self) -> String {
-        if self.unit_file {
-            format!("Description={} {}\n", self.name, self.unit)
-        } else {
-            format!("BOT_UNIT={}", self.unit)
-        }
+    /// What the unit that rosey writes gives the process.
+    pub fn mark(&self) -> String {
+        format!("BOT_UNIT={}", self.unit)
     }
 
     /// Writes its source, whole: what is not in it any more is gone.
-    fn write_source(&self, project: &Project) {
+    pub fn write_source(&self, project: &Project) {
         let at = |inside: &str| format!("{}/{inside}", self.name);
         let directory = project.path(&self.name);
         if directory.exists() {
@@ -176,10 +166,7 @@ impl App {
         );
         project.write(&at("notes.txt"), &self.notes_text());
         project.write(&at("VERSION"), &format!("{}\n", self.version_text()));
-        project.write(
-            &at("words.in"),
-            &format!("words {}\n", self.words.unwrap_or_default()),
-        );
+        project.write(&at("words.in"), &self.words_text().unwrap_or_default());
         project.write(&at("systemd/bot.service"), &self.unit_text());
         let outside = format!(
             "outside {} of {{{{ channel_{} }}}}\n",
