@@ -7,8 +7,7 @@ use rustix::process::Signal;
 
 use super::chaos::signal;
 use super::fleet::Fleet;
-use super::guard::{in_the_middle, is_back, one};
-use crate::support::wait_until;
+use super::guard::{in_the_middle, is_back, one, serves};
 
 const TERM_AFTER: Duration = Duration::from_millis(7500);
 const KILL_AFTER: Duration = Duration::from_millis(2500);
@@ -79,9 +78,7 @@ fn who_hears_nothing_is_killed_and_the_host_goes_back_alone() {
     let rosey = fleet.rosey();
     let mut run = in_the_middle(&fleet, &rosey);
     signal(run.id(), Signal::STOP);
-    wait_until("the host's own way back", Duration::from_secs(30), || {
-        fleet.served() == ["1.0.0"]
-    });
+    serves(&fleet, 1, "1.0.0");
     let (ended, after) = cancel(&mut run);
     assert_eq!((ended.code(), after), (None, "KILL"));
     is_back(&fleet, &before, "nothing was heard of it for 2.");

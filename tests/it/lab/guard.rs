@@ -45,7 +45,7 @@ pub fn in_the_middle(fleet: &Fleet, rosey: &Rosey<'_>) -> Child {
 }
 
 /// Waits on the host itself until it serves a version; returns its clock then, in seconds since boot.
-fn serves(fleet: &Fleet, host: usize, version: &str) -> f64 {
+pub fn serves(fleet: &Fleet, host: usize, version: &str) -> f64 {
     let script = format!(
         "for try in $(seq 1500); do
              curl --silent --max-time 1 http://127.0.0.1:8000/api/health | grep --quiet '\"{version}\"' && exec cut -d' ' -f1 /proc/uptime
