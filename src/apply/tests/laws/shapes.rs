@@ -259,7 +259,7 @@ fn changed_by_hand(host: &MemoryHost) {
     host.put_mode(below("shared/data"), 0o777);
     host.put_mode(SITE, 0o600);
     host.put_owner(below("shared/local.env"), "nobody", "nobody");
-    host.put_mode(format!("{UNITS}/side-1.service"), 0o600);
+    host.put_mode(format!("{UNITS}/bot.service"), 0o600);
     host.take_away(format!("{UNITS}/multi-user.target.wants/bot.service"));
     let unit = Unit {
         manager: Manager::Systemd,
