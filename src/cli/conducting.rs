@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -25,6 +25,9 @@ use super::error::{CommandError, Hosts};
 use super::exit::Exit;
 use super::recording::Recording;
 use super::surroundings::Surroundings;
+
+/// How often it is looked for what a log is to be reminded of.
+const REMINDING: Duration = Duration::from_secs(1);
 
 /// What is conducted.
 pub(super) struct Conducted<'a> {
@@ -126,11 +129,21 @@ impl Talk {
         let (volume, terminal) = (session.volume, session.around.terminal);
         let consumer = tokio::spawn(async move {
             let mut progress = Progress::new(volume, terminal);
-            while let Some(event) = receiver.recv().await {
+            let mut reminding = tokio::time::interval(REMINDING);
+            loop {
+                let heard = tokio::select! {
+                    biased;
+                    heard = receiver.recv() => heard,
+                    _ = reminding.tick() => {
+                        progress.remind(Instant::now());
+                        continue;
+                    }
+                };
+                let Some(event) = heard else { break };
                 if json {
                     print_line(&event_line(&event));
                 } else {
-                    progress.show(&event);
+                    progress.show(&event, Instant::now());
                 }
                 // The last event, whoever else may still hold the stream.
                 if matches!(event.kind, EventKind::Outcome(_)) {

@@ -11,7 +11,9 @@ use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::run::RunEnd;
 use crate::helper::protocol::Marks;
-use crate::model::{EnvironmentName, Outcome, OutcomeKind, Plan, ResourceId, State, Step};
+use crate::model::{
+    EnvironmentName, Outcome, OutcomeKind, Plan, ResourceId, ResourceKind, State, Step,
+};
 use crate::report::PlanView;
 
 use super::Session;
@@ -405,12 +407,18 @@ fn findings(prospect: &Prospect) -> Vec<Finding<'_>> {
             .filter(|paths| !paths.is_empty())
         {
             Some(paths) => findings.extend(paths.iter().map(|path| of_path(step, path))),
+            // It goes with what somebody has put into it, which is found anyway.
+            None if is_directory_that_goes(step) => {}
             // A restart because of something else that is found anyway is no finding of its own.
             None if step.reasons.iter().all(|reason| reason.because.is_some()) => {}
             None => findings.push(of_step(step)),
         }
     }
     findings
+}
+
+fn is_directory_that_goes(step: &Step) -> bool {
+    step.resource.kind == ResourceKind::DIRECTORY && step.to.is_none()
 }
 
 fn of_path<'a>(step: &'a Step, path: &PathChange) -> Finding<'a> {
@@ -454,7 +462,7 @@ fn of_step(step: &Step) -> Finding<'_> {
         None => vec![was_applied_as(step)],
         Some(_) => details.collect(),
     };
-    let is_service = step.resource.kind == crate::model::ResourceKind::SERVICE;
+    let is_service = step.resource.kind == ResourceKind::SERVICE;
     Finding {
         resource: &step.resource,
         path: is_path.then(|| step.resource.name.clone()),
@@ -511,7 +519,7 @@ impl Finding<'_> {
 mod tests {
     use super::*;
     use crate::fleet::testing::{Lab, address, generation, member};
-    use crate::model::{HostName, Resource, ResourceKind, RunId};
+    use crate::model::{HostName, Resource, RunId};
 
     #[tokio::test]
     async fn a_host_that_stands_unconfirmed_is_compared_with_what_it_promised() {

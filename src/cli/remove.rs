@@ -201,7 +201,7 @@ async fn prepare(
             plan: &prospect.plan,
             undo: &prospect.undo,
             findings: &prospect.findings,
-            changes: &BTreeMap::new(),
+            changes: &prospect.changes,
             variables: &[],
             restarts: &BTreeMap::new(),
             show_undo: false,

@@ -19,6 +19,7 @@ use crate::model::{
 };
 use crate::step::kind::Kind;
 use crate::step::restart::unit_of;
+use crate::step::sync::file::LEFT;
 
 /// What findings are made of.
 pub(super) struct Seen<'a> {
@@ -55,6 +56,7 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
     findings.extend(seen.space()?);
     findings.extend(seen.owner()?);
     findings.extend(seen.units());
+    findings.extend(seen.left());
     for (id, wanted) in &seen.asked.wanted.resources {
         if seen.unread.contains(id) {
             continue;
@@ -434,6 +436,22 @@ impl Seen<'_> {
     fn has_file(&self, path: &Path) -> bool {
         let mut actual = self.actual.resources.keys();
         actual.any(|id| id.kind == ResourceKind::FILE && Path::new(&id.name) == path)
+    }
+
+    /// What stands beside a unit that rosey comes to, and goes on changing it.
+    fn left(&self) -> Vec<Finding> {
+        let known = |id: &ResourceId| self.applied.is_some_and(|state| state.get(id).is_some());
+        let actual = self.actual.resources.iter();
+        let new = actual.filter(|(id, _)| !known(id));
+        let left = new.filter_map(|(id, it)| Some((&id.name, it.settings.get(LEFT)?.as_text()?)));
+        let finding = |(path, unit): (&String, &str)| Finding {
+            class: FindingClass::Note,
+            ..self.blocking(
+                format!("{path} is there already, and is left: it goes on changing {unit}"),
+                format!("sudo rm {}   # where that isn't wanted", quote(path)),
+            )
+        };
+        left.map(finding).collect()
     }
 
     /// What a task that hasn't run yet will lack: only a note, since its command may know better.

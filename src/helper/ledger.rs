@@ -232,11 +232,13 @@ fn may_be_foreign(told: &Told, id: &ResourceId) -> bool {
         && !Path::new(&id.name).starts_with(shared)
 }
 
-/// What a run takes over: it was there, rosey didn't answer for it, and the plan changes it.
+/// What a run takes over: it was there, rosey didn't answer for it, and the plan makes something else of it. What it only
+/// removes is somebody's change of what rosey had made.
 #[must_use]
 pub fn taken_over(told: &Told) -> State {
     let opened = &told.opened;
-    let steps = opened.plan.steps.iter().filter(|step| !is_attendant(step));
+    let steps = opened.plan.steps.iter();
+    let steps = steps.filter(|step| step.to.is_some() && !is_attendant(step));
     let changed: BTreeSet<&ResourceId> = steps.map(|step| &step.resource).collect();
     let resources = opened.before.resources.iter().filter(|(id, resource)| {
         changed.contains(id)

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::app::App;
 use super::findings::{self, Seen};
 use super::ledger;
 use super::protocol::{ObserveApp, ObservedApp, Refusal, Reply};
 use super::session::{Answer, Session};
 use crate::apply::site::kind_of;
 use crate::model::{Finding, FindingClass, Resource, ResourceId, State};
+use crate::step::restart::beside;
 
 impl Session<'_> {
     pub(super) fn observe(&mut self, apps: Vec<ObserveApp>) -> Answer {
@@ -26,6 +28,7 @@ impl Session<'_> {
             .map(|state| state.resources.clone())
             .unwrap_or_default();
         known.extend(asked.wanted.resources.clone());
+        known.extend(self.beside(&app, asked, applied)?.resources);
         let known: Vec<_> = known.into_iter().collect();
         let mut actual = State::default();
         let mut changes = Vec::new();
@@ -81,5 +84,23 @@ impl Session<'_> {
             findings: found,
             starting,
         })
+    }
+
+    /// What stands beside the app's units, and no ledger knows.
+    fn beside(
+        &self,
+        app: &App,
+        asked: &ObserveApp,
+        applied: Option<&State>,
+    ) -> Result<State, Refusal> {
+        let host = self.host.as_read();
+        let mut beside = beside(host, &asked.wanted, applied)?;
+        if !beside.resources.is_empty() {
+            let mut claims = self.registry.claims(host)?;
+            claims.retain(|claims| claims.root != app.places.root);
+            let is_others = |id: &ResourceId| claims.iter().any(|claims| claims.has(id));
+            beside.resources.retain(|id, _| !is_others(id));
+        }
+        Ok(beside)
     }
 }

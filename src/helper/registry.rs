@@ -286,7 +286,8 @@ impl Claims {
         };
         for (id, resource) in &state.resources {
             let external = resource.settings.get("external");
-            if external.and_then(Value::as_bool) == Some(true) {
+            // What has no attributes is only known of: nobody makes it.
+            if external.and_then(Value::as_bool) == Some(true) || resource.attributes.is_empty() {
                 continue;
             }
             let setting = |name: &str| resource.settings.get(name).and_then(Value::as_text);

@@ -24,7 +24,9 @@ impl Units<'_> {
         let mut changing: BTreeMap<String, String> = changing
             .filter_map(|(path, text)| Some((below(path)?.to_owned(), text.clone())))
             .collect();
-        let going = files(self.actual).filter(|path| content(self.wanted, path).is_none());
+        let going = files(self.actual).filter(|path| {
+            content(self.actual, path).is_some() && content(self.wanted, path).is_none()
+        });
         for name in going.filter_map(below).filter(|name| name.contains('/')) {
             changing.insert(name.to_owned(), String::new());
         }

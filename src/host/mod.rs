@@ -31,8 +31,9 @@ pub use listening::{Listener, LiveProcess};
 pub use local::{LocalHost, server_of};
 pub use memory::MemoryHost;
 pub use port::{
-    Account, Activity, Command, CommandOutput, Entry, EntryType, HostError, HostErrorKind, Manager,
-    Owner, ReadHost, ServiceAct, ServiceStatus, Space, UNITS, Unit, UnitRemark, WriteHost,
+    Account, Activity, Command, CommandOutput, DROP_INS, Entry, EntryType, HostError,
+    HostErrorKind, Manager, Owner, ReadHost, ServiceAct, ServiceStatus, Space, UNITS, Unit,
+    UnitRemark, WriteHost,
 };
 pub use probe::{HttpAnswer, HttpRequest, Probe, ProbeError};
 pub use transient::{Transient, start_transient};

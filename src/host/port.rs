@@ -92,6 +92,16 @@ pub struct Space {
 /// Where systemd looks for units that a host's own administrator makes.
 pub const UNITS: &str = "/etc/systemd/system";
 
+/// Where systemd looks for what an administrator adds to units beside them, in `UNIT.d` (systemd.unit(5), "Unit File
+/// Load Path"): `systemctl edit` and `set-property`, each for good and until the next boot. What lies below `/usr` is a
+/// package's.
+pub const DROP_INS: [&str; 4] = [
+    UNITS,
+    "/etc/systemd/system.control",
+    "/run/systemd/system",
+    "/run/systemd/system.control",
+];
+
 /// Who runs a service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -47,6 +47,16 @@ pub(super) fn edges(steps: &[Node<'_>], from: &Relations<'_>, to: &Relations<'_>
                 }
             }
         }
+        // What comes, or comes up again, must not find what it would heed and what leaves.
+        if let (None, Some(resource)) = (&node.step.from, &node.step.to) {
+            for used in from.heeded_by(kind, Named { id, resource }) {
+                for remover in by_resource.get(used).into_iter().flatten() {
+                    if steps[*remover].step.to.is_none() {
+                        edges.insert((*remover, index));
+                    }
+                }
+            }
+        }
         // Rule 2. Through others too: a server that runs in a tree uses it through a link, and goes
         // on using it, whatever the link says by then, until it is restarted.
         if let Some(resource) = &node.step.from {

@@ -55,20 +55,27 @@ impl<'a> Relations<'a> {
         found
     }
 
-    /// The resources that a resource uses, directly: by what its kind says, and by where it lies.
+    /// The resources that a resource uses, directly: by what its kind says, by where it lies, and what it heeds.
     pub fn used_by(&self, kind: &dyn Kind, it: Named<'_>) -> BTreeSet<&'a ResourceId> {
         uses(kind, it)
             .iter()
             .flat_map(|thing| self.needed_for(&it.id.host, thing))
+            .chain(self.heeded_by(kind, it))
             .filter(|used| *used != it.id)
             .collect()
     }
 
     /// The resources that make what a resource only heeds.
     pub fn heeded_by(&self, kind: &dyn Kind, it: Named<'_>) -> BTreeSet<&'a ResourceId> {
-        let heeded = kind.heeds(it).into_iter();
-        let makers = heeded.filter_map(|thing| self.makers.get(&(&it.id.host, thing)));
-        makers.copied().collect()
+        let mut heeded = BTreeSet::new();
+        for thing in kind.heeds(it) {
+            // What lies below a path comes right after it.
+            let rest = self.makers.range((&it.id.host, thing.clone())..);
+            let makers =
+                rest.take_while(|((host, made), _)| **host == it.id.host && made.needs(&thing));
+            heeded.extend(makers.map(|(_, maker)| *maker));
+        }
+        heeded
     }
 
     /// The resources that a resource uses, directly and through others.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use crate::content::PathChange;
+use crate::content::{PathChange, PathChangeKind};
 use crate::model::{
     Action, Finding, FindingClass, HostName, Label, Plan, Reason, ResourceId, ResourceKind, Step,
     StepKind, Wave,
@@ -178,8 +178,9 @@ fn line(text: &mut String, step: &Step, plan: &Plan, paths: &[PathChange]) {
     {
         let _ = writeln!(text, "             {}", reason_text(reason));
     }
-    // What differs of the resource itself is said by the reasons.
-    let inside = |path: &&PathChange| path.path != step.resource.name;
+    // What differs of the resource itself is said by the reasons; but not who has made what goes.
+    let is_extra = |path: &PathChange| path.change == PathChangeKind::Extra;
+    let inside = |path: &&PathChange| path.path != step.resource.name || is_extra(path);
     let paths: Vec<_> = paths.iter().filter(inside).collect();
     let shown = match step.from {
         // Not wrong, but new: a few are enough to know what it is about.

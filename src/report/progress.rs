@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::model::{Event, EventKind, HostName, StepId, StepKind};
 
 use super::event::message;
+use super::text::duration;
+
+/// How long something may be under way without a word of it in a log.
+pub const SILENCE: Duration = Duration::from_secs(30);
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +29,19 @@ pub enum Volume {
 pub struct Progress {
     volume: Volume,
     bars: Option<MultiProgress>,
-    under_way: BTreeMap<(HostName, UnderWay), ProgressBar>,
+    under_way: BTreeMap<Place, Going>,
+}
+
+/// Where something is under way: on a host, or on no single one.
+type Place = (Option<HostName>, UnderWay);
+
+/// Something that is under way.
+struct Going {
+    text: String,
+    since: Instant,
+    /// When it was told of last.
+    told: Instant,
+    bar: Option<ProgressBar>,
 }
 
 /// What is under way on a host.
@@ -50,8 +66,8 @@ impl Progress {
         }
     }
 
-    /// Shows one event.
-    pub fn show(&mut self, event: &Event) {
+    /// Shows one event, which is heard at this moment.
+    pub fn show(&mut self, event: &Event, now: Instant) {
         if let EventKind::Outcome(_) = &event.kind {
             self.clear();
             return;
@@ -66,41 +82,61 @@ impl Progress {
             .filter(|it| goes.as_ref() != Some(*it))
             .cloned()
             .collect();
-        for bar in ended.iter().filter_map(|it| self.under_way.remove(it)) {
-            bar.finish_and_clear();
+        for going in ended.iter().filter_map(|it| self.under_way.remove(it)) {
+            going.end();
         }
-        if let Some(goes) = goes.filter(|_| self.bars.is_some()) {
-            self.bar(goes).set_message(text.clone());
-            if self.volume < Volume::Verbose {
-                return;
+        let is_told = self.volume >= weight(&event.kind);
+        if let Some(goes) = goes {
+            let bars = self.bars.as_ref();
+            let going = self.under_way.entry(goes).or_insert_with(|| Going {
+                text: String::new(),
+                since: now,
+                told: now,
+                bar: bars.map(bar),
+            });
+            going.text.clone_from(&text);
+            if is_told {
+                going.told = now;
+            }
+            if let Some(bar) = &going.bar {
+                bar.set_message(text.clone());
+                if self.volume < Volume::Verbose {
+                    return;
+                }
             }
         }
-        if self.volume >= weight(&event.kind) {
+        if is_told {
             self.line(&text);
         }
     }
 
-    /// Takes away what moves.
-    pub fn clear(&mut self) {
-        for bar in std::mem::take(&mut self.under_way).into_values() {
-            bar.finish_and_clear();
+    /// Says in a log what is still under way and of which nothing was told for a while. Where it moves nobody needs that.
+    pub fn remind(&mut self, now: Instant) {
+        for line in self.reminders(now) {
+            self.line(&line);
         }
     }
 
-    fn bar(&mut self, goes: (HostName, UnderWay)) -> &ProgressBar {
-        let bars = self.bars.as_ref();
-        self.under_way.entry(goes).or_insert_with(|| {
-            let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}")
-                .unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let bar = ProgressBar::new_spinner().with_style(style);
-            let bar = match bars {
-                Some(bars) => bars.add(bar),
-                None => bar,
-            };
-            // Only where it belongs already: what is drawn before stays on the terminal for ever.
-            bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        })
+    fn reminders(&mut self, now: Instant) -> Vec<String> {
+        if self.bars.is_some() || self.volume == Volume::Quiet {
+            return Vec::new();
+        }
+        let silent = self.under_way.values_mut();
+        let silent = silent.filter(|going| now.duration_since(going.told) >= SILENCE);
+        let reminder = |going: &mut Going| {
+            going.told = now;
+            let passed = now.duration_since(going.since).as_millis();
+            let passed = duration(u64::try_from(passed).unwrap_or(u64::MAX));
+            format!("{}, for {passed} now", going.text)
+        };
+        silent.map(reminder).collect()
+    }
+
+    /// Takes away what moves.
+    pub fn clear(&mut self) {
+        std::mem::take(&mut self.under_way)
+            .into_values()
+            .for_each(Going::end);
     }
 
     fn line(&self, text: &str) {
@@ -115,25 +151,44 @@ impl Progress {
     }
 }
 
-/// What an event says is under way, so that a terminal shows it in place.
-fn goes(event: &EventKind) -> Option<(HostName, UnderWay)> {
+impl Going {
+    fn end(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(bars: &MultiProgress) -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = bars.add(ProgressBar::new_spinner().with_style(style));
+    // Only where it belongs already: what is drawn before stays on the terminal for ever.
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// What an event says is under way, so that a terminal shows it in place, and a log goes on telling of it.
+fn goes(event: &EventKind) -> Option<Place> {
     let (host, goes) = match event {
         EventKind::StepStarted { host, step, .. } | EventKind::StepWaits { host, step, .. } => {
-            (host, UnderWay::Step(step.clone()))
+            (Some(host), UnderWay::Step(step.clone()))
         }
         EventKind::Transfer {
             host, done: false, ..
-        } => (host, UnderWay::Transfer),
-        EventKind::Waiting {
-            host: Some(host), ..
-        } => (host, UnderWay::Wait),
+        } => (Some(host), UnderWay::Transfer),
+        EventKind::Waiting { host, .. } => (host.as_ref(), UnderWay::Wait),
         _ => return None,
     };
-    Some((host.clone(), goes))
+    Some((host.cloned(), goes))
 }
 
 /// Whether an event says that something is under way no more.
-fn ends(event: &EventKind, (on, goes): &(HostName, UnderWay)) -> bool {
+fn ends(event: &EventKind, (on, goes): &Place) -> bool {
+    let Some(on) = on else {
+        // What all wait for is over as soon as anything else happens.
+        return true;
+    };
     let is_over =
         |host: &HostName, what: &UnderWay| host == on && (goes == what || *goes == UnderWay::Wait);
     match event {
@@ -213,7 +268,7 @@ mod tests {
     }
 
     /// What is still under way after some events.
-    fn left(events: &[EventKind]) -> Vec<(HostName, UnderWay)> {
+    fn left(events: &[EventKind]) -> Vec<Place> {
         let mut left = Vec::new();
         for event in events {
             left.retain(|it| !ends(event, it));
@@ -224,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_is_under_way_stays_until_it_ends_itself() {
-        let slow = (host("a"), UnderWay::Step(StepId("slow".to_owned())));
+        let slow = (Some(host("a")), UnderWay::Step(StepId("slow".to_owned())));
         let waits = EventKind::Waiting {
             host: Some(host("a")),
             reason: "the lock".to_owned(),
@@ -252,5 +307,45 @@ mod tests {
     #[test]
     fn a_log_hears_of_a_task_before_it_is_done() {
         assert_eq!(weight(&started("a", "slow")), Volume::Usual);
+    }
+
+    #[test]
+    fn a_log_is_reminded_of_what_goes_on_in_silence() {
+        let begin = Instant::now();
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        let event = |kind| Event {
+            time: String::new(),
+            kind,
+        };
+        let mut progress = Progress::new(Volume::Usual, false);
+        progress.show(&event(started("a", "a/bot/task:slow")), at(0));
+        progress.show(&event(started("b", "b/bot/task:slow")), at(20));
+        let lock = EventKind::Waiting {
+            host: None,
+            reason: "the lock".to_owned(),
+        };
+        progress.show(&event(lock), at(25));
+        assert_eq!(progress.reminders(at(29)), [""; 0]);
+        assert_eq!(
+            progress.reminders(at(30)),
+            ["a: run task slow, for 30 s now"]
+        );
+        assert_eq!(progress.reminders(at(49)), [""; 0]);
+        assert_eq!(
+            progress.reminders(at(60)),
+            [
+                "waiting for the lock, for 35 s now",
+                "a: run task slow, for 1 min 00 s now",
+                "b: run task slow, for 40 s now"
+            ]
+        );
+        progress.show(&event(done("a", "a/bot/task:slow")), at(80));
+        assert_eq!(
+            progress.reminders(at(90)),
+            ["b: run task slow, for 1 min 10 s now"]
+        );
+        let mut quiet = Progress::new(Volume::Quiet, false);
+        quiet.show(&event(started("a", "a/bot/task:slow")), at(0));
+        assert_eq!(quiet.reminders(at(90)), [""; 0]);
     }
 }

@@ -233,7 +233,8 @@ pub trait Kind: Send + Sync {
     }
 
     /// What of the things that it uses is no ground that it stands on: where such a thing leaves, it is renewed after
-    /// that, to see that it is gone, rather than before.
+    /// that, to see that it is gone, rather than before. A path that ends with a slash is whatever lies there: that is used
+    /// even where nobody names it.
     fn heeds(&self, _it: Named<'_>) -> Vec<Thing> {
         Vec::new()
     }

@@ -1,12 +1,16 @@
 //! Units that somebody else has made: found before they are taken over.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use super::client::{Client, Place};
-use crate::helper::protocol::{ObserveApp, Reply, Request};
-use crate::host::{Manager, MemoryHost, ServiceAct, Unit, WriteHost};
-use crate::model::{FindingClass, Gates, Resource, ResourceId, ResourceKind, State};
+use super::client::{Client, Place, generation};
+use crate::content::PathChangeKind;
+use crate::helper::ledger;
+use crate::helper::protocol::{ObserveApp, ObservedApp, Reply, Request};
+use crate::helper::registry::Registry;
+use crate::host::{Manager, MemoryHost, ReadHost, ServiceAct, Unit, WriteHost};
+use crate::model::{FindingClass, Gates, Ledger, Resource, ResourceId, ResourceKind, State};
 use crate::step::registry::registry;
 
 const TEXT: &str = "[Service]\nExecStart=/bin/sleep\n[Install]\nWantedBy=multi-user.target\n";
@@ -57,14 +61,13 @@ fn wanted(place: &Place, settings: &[(&str, bool)]) -> State {
     state
 }
 
-/// What stands in the way of it.
-fn blocking(host: &Arc<MemoryHost>, settings: &[(&str, bool)]) -> Vec<String> {
-    let place = Place::new();
+/// What is found of an app of which that is wanted.
+fn observed(host: &Arc<MemoryHost>, place: &Place, wanted: State) -> ObservedApp {
     let mut client = Client::on(host.clone(), place.options(registry()));
     let observed = client.ask(Request::Observe {
         apps: vec![ObserveApp {
             app: place.address(),
-            wanted: wanted(&place, settings),
+            wanted,
             manifests: BTreeMap::new(),
             findings: true,
             incoming: 0,
@@ -75,7 +78,14 @@ fn blocking(host: &Arc<MemoryHost>, settings: &[(&str, bool)]) -> Vec<String> {
     let Reply::Observed(mut apps) = observed else {
         panic!("{observed:?}")
     };
-    let findings = apps.remove(0).findings.into_iter();
+    apps.remove(0)
+}
+
+/// What stands in the way of it.
+fn blocking(host: &Arc<MemoryHost>, settings: &[(&str, bool)]) -> Vec<String> {
+    let place = Place::new();
+    let findings = observed(host, &place, wanted(&place, settings)).findings;
+    let findings = findings.into_iter();
     let findings = findings.filter(|it| it.class == FindingClass::Blocking);
     let line = |it: crate::model::Finding| match it.remedy {
         Some(remedy) => format!("{}: {remedy}", it.message),
@@ -106,4 +116,87 @@ fn a_file_in_the_place_of_the_apps_own_is_found_for_what_it_holds() {
     let found = blocking(&host, &[]);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("file /etc/systemd/system/bot.service is there already"));
+}
+
+/// As the ledger has it in which that stands.
+fn applied(host: &MemoryHost, place: &Place, state: &State) {
+    let address = place.address();
+    let mut ledger = Ledger::new(address.environment, address.app, address.root.clone());
+    ledger.generations = vec![generation("1", 1, state)];
+    let registry = Registry::open(host, place.options(registry()).place(), [0; 32]).unwrap();
+    let places = registry.places(&host.real_path(Path::new(&address.root)).unwrap());
+    registry.make(host, &places).unwrap();
+    ledger::store(host, &places.state, &ledger, registry.user()).unwrap();
+}
+
+/// What is found beside its unit: somebody's changes, and what is left; with notes of the latter.
+fn beside(host: &Arc<MemoryHost>, place: &Place, wanted: State) -> [Vec<String>; 3] {
+    let seen = observed(host, place, wanted);
+    let changes = seen.changes.into_iter().flat_map(|(_, paths)| paths);
+    let extra = changes.filter(|it| it.change == PathChangeKind::Extra);
+    let extra = extra.map(|it| format!("{} {} by {}", it.path, it.detail, it.owner.unwrap()));
+    let actual = seen.actual.resources.into_iter();
+    let left = actual.filter(|(_, it)| it.settings.contains_key("left"));
+    let notes = seen.findings.into_iter();
+    let notes = notes.filter(|it| it.class == FindingClass::Note);
+    [
+        extra.collect(),
+        left.map(|(id, _)| id.name).collect(),
+        notes.map(|it| it.message).collect(),
+    ]
+}
+
+const UNIT: &str = "/etc/systemd/system/bot.service";
+
+#[test]
+fn what_is_put_beside_a_unit_is_found_and_what_was_there_before_is_left() {
+    let host = packaged(PACKAGED);
+    let own = format!("{UNIT}.d/limits.conf");
+    host.put_file(&own, "[Service]\n");
+    let place = Place::new();
+    let all = || wanted(&place, &[("beside", true), ("adopt", true)]);
+    let before = beside(&host, &place, all());
+    let note = format!("{own} is there already, and is left: it goes on changing bot.service");
+    assert_eq!(before, [vec![], vec![own.clone()], vec![note.clone()]]);
+
+    // The ledger of a rosey that didn't note what stands there.
+    applied(&host, &place, &wanted(&place, &[]));
+    assert_eq!(beside(&host, &place, all()), before);
+
+    let mut state = all();
+    let file = |name: &str| ResourceId {
+        kind: ResourceKind::FILE,
+        name: name.to_owned(),
+        ..place.id("note", "")
+    };
+    state
+        .resources
+        .insert(file(&own), Resource::new().setting("left", "bot.service"));
+    applied(&host, &place, &state);
+    assert_eq!(
+        beside(&host, &place, all()),
+        [vec![], vec![own.clone()], vec![]]
+    );
+
+    let nobodys = [
+        "/etc/systemd/system/service.d/all.conf",
+        "/usr/lib/systemd/system/bot.service.d/package.conf",
+        "/etc/systemd/system/bot.service.d/.hidden.conf",
+        "/etc/systemd/system/bot.service.d/README",
+    ];
+    let ours = [
+        "/etc/systemd/system.control/bot.service.d/50-memory.conf",
+        "/etc/systemd/system/bot.service.d/override.conf",
+        "/run/systemd/system/bot.service.d/override.conf",
+    ];
+    for path in nobodys.iter().chain(&ours) {
+        host.put_file(path, "[Service]\n");
+    }
+    let expected = ours.map(|path| format!("{path} beside bot.service by root:root"));
+    let found = beside(&host, &place, all());
+    assert_eq!(found, [expected.to_vec(), vec![own.clone()], vec![]]);
+    // An app that goes takes it along; somebody else's service is not ours to look at.
+    assert_eq!(beside(&host, &place, State::default())[0], expected);
+    let others = wanted(&place, &[("beside", true), ("external", true)]);
+    assert_eq!(beside(&host, &place, others)[0], [""; 0]);
 }

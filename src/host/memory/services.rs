@@ -3,13 +3,17 @@
 //! systemd knows a unit when its file was there at the last daemon-reload or boot. (The real one also
 //! reads the file of a unit that it never had; who relies on that forgets the reload when it matters.)
 //! It takes its copy for old when the file is gone or was modified later than the one that it has read: a file that
-//! is put back is older, and systemd sees nothing (`fragment_mtime_newer` in its `src/core/unit.c`).
+//! is put back is older, and systemd sees nothing (`fragment_mtime_newer` in its `src/core/unit.c`). What stands beside
+//! a unit is read after it, and one that came or went is seen (`unit_need_daemon_reload` there).
 //! Enabling is a link
 //! in `multi-user.target.wants`, and durable when it returns, as with `systemctl` through rosey.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::host::port::{Activity, HostErrorKind, Manager, ServiceAct, ServiceStatus, Unit};
+use crate::host::port::{
+    Activity, DROP_INS, HostErrorKind, Manager, ServiceAct, ServiceStatus, Unit,
+};
 use crate::model::Moment;
 
 use super::fault::Extent;
@@ -27,8 +31,8 @@ const START_LIMIT: u32 = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Loaded {
     path: PathBuf,
-    /// When the file was modified last, by which systemd too tells a changed one.
-    modified: u64,
+    /// When its file, and each that stands beside it, was modified last, by which systemd too tells a changed one.
+    modified: BTreeMap<PathBuf, u64>,
     text: String,
 }
 
@@ -99,7 +103,7 @@ impl World {
             activity,
             failed: activity == Activity::Inactive && service.failed.is_some(),
             enabled: self.is_enabled(unit),
-            needs_daemon_reload: systemd && self.is_outdated(service.loaded.as_ref()),
+            needs_daemon_reload: systemd && self.is_outdated(unit, service.loaded.as_ref()),
             main_process: service.running.as_ref().map(|running| running.process),
             started: service.started.clone(),
             definition: known.as_ref().map(|loaded| loaded.path.clone()),
@@ -388,28 +392,63 @@ impl World {
         };
         directories.into_iter().find_map(|directory| {
             let path = directory.join(&unit.name);
-            let real = self.disk.now.real_path(&path).ok()?;
-            let (number, content) = self.disk.now.content(&real).ok()?;
-            let modified = self.disk.now.inodes.get(&number)?.modified;
-            Some(Loaded {
+            let (modified, text) = self.content_of(&path)?;
+            let mut loaded = Loaded {
+                modified: BTreeMap::from([(path.clone(), modified)]),
                 path,
-                modified,
-                text: String::from_utf8_lossy(content).into_owned(),
-            })
+                text,
+            };
+            for path in self.drop_ins(unit) {
+                let (modified, text) = self.content_of(&path)?;
+                loaded.modified.insert(path, modified);
+                loaded.text += &text;
+            }
+            Some(loaded)
         })
     }
 
+    /// When a file was modified, and what it holds.
+    fn content_of(&self, path: &Path) -> Option<(u64, String)> {
+        let real = self.disk.now.real_path(path).ok()?;
+        let (number, content) = self.disk.now.content(&real).ok()?;
+        let modified = self.disk.now.inodes.get(&number)?.modified;
+        Some((modified, String::from_utf8_lossy(content).into_owned()))
+    }
+
+    /// What stands beside a unit, in the order in which it is read.
+    fn drop_ins(&self, unit: &Unit) -> Vec<PathBuf> {
+        let directories = match unit.manager {
+            Manager::Systemd => &DROP_INS[..],
+            Manager::Process { .. } => &[],
+        };
+        let mut paths = Vec::new();
+        for directory in directories {
+            let directory = Path::new(directory).join(format!("{}.d", unit.name));
+            let names = self.disk.now.list(&directory).unwrap_or_default();
+            let read = names.into_iter().filter(|name| {
+                let name = name.to_string_lossy();
+                name.ends_with(".conf") && !name.starts_with('.')
+            });
+            paths.extend(read.map(|name| directory.join(name)));
+        }
+        // Of one name only the first counts.
+        paths.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+        paths.dedup_by(|one, other| one.file_name() == other.file_name());
+        paths
+    }
+
     /// Whether systemd would say so of what it has read.
-    fn is_outdated(&self, loaded: Option<&Loaded>) -> bool {
+    fn is_outdated(&self, unit: &Unit, loaded: Option<&Loaded>) -> bool {
         let Some(loaded) = loaded else {
             return false;
         };
-        let modified = || {
-            let real = self.disk.now.real_path(&loaded.path).ok()?;
-            let (number, _) = self.disk.now.content(&real).ok()?;
-            Some(self.disk.now.inodes.get(&number)?.modified)
+        let is_as_read = |(path, read): (&PathBuf, &u64)| {
+            let now = self.content_of(path).map(|(modified, _)| modified);
+            now.is_some_and(|now| now <= *read)
         };
-        modified().is_none_or(|modified| modified > loaded.modified)
+        let mut beside = self.drop_ins(unit).into_iter();
+        !loaded.modified.iter().all(is_as_read)
+            || beside.any(|path| !loaded.modified.contains_key(&path))
     }
 
     fn places(&self, definition: &str) -> Vec<PathBuf> {

@@ -7,6 +7,7 @@ use crate::step::desired::Desired;
 use crate::step::run::desire::environment_line;
 use crate::step::sync::desire::{file, own_directory};
 
+use super::beside::NOTED;
 use super::declare::{Restart, ServiceDeclaration, ServiceDefinition};
 
 const START_TIMEOUT: u64 = 90_000;
@@ -50,7 +51,9 @@ pub fn desire(declaration: &Declaration, desired: &mut Desired<'_>) {
         resource = resource.with("fresh", true);
     }
     if !external {
-        resource = resource.setting("turn", desired.site.app.name.as_str());
+        resource = resource
+            .setting("turn", desired.site.app.name.as_str())
+            .setting(NOTED, true);
     }
     resource = match desired.site.manager {
         Manager::Systemd => resource.setting("manager", "systemd"),

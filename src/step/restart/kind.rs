@@ -1,7 +1,7 @@
 //! What the planner and the executor ask about services.
 
 use crate::config::{Declaration, Word};
-use crate::host::{HostError, UNITS};
+use crate::host::HostError;
 use crate::model::{
     Action, Reason, Resource, ResourceId, ResourceKind, Step, StepKind, Thing, Value,
 };
@@ -11,6 +11,7 @@ use crate::step::kind::{
     differing_attributes,
 };
 
+use super::beside::heeded;
 use super::declare::Restart;
 use super::settings::ServiceSettings;
 use super::{act, declare, desire, parts, stale, status};
@@ -51,11 +52,7 @@ impl Kind for Service {
     /// A unit, and what stands beside it, is the definition as long as it is there. Where it leaves and the service
     /// stays, systemd knows another one, such as a package's.
     fn heeds(&self, it: Named<'_>) -> Vec<Thing> {
-        let unit = format!("{UNITS}/{}", it.id.name);
-        let beside = format!("{unit}.d/");
-        let uses = settings(it).uses.into_iter();
-        let heeded = uses.filter(|path| *path == unit || path.starts_with(&beside));
-        heeded.map(Thing::Path).collect()
+        heeded(&settings(it))
     }
 
     fn occupies(&self, it: Named<'_>) -> Vec<Thing> {

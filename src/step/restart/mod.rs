@@ -8,6 +8,7 @@
 //! Start reading at `kind.rs`. Nothing here knows why something that is used has changed.
 
 mod act;
+mod beside;
 pub mod declare;
 pub mod desire;
 mod kind;
@@ -18,5 +19,6 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use beside::{NOTED, beside};
 pub use kind::Service;
 pub use settings::unit_of;

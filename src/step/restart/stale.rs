@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::host::{Manager, ServiceStatus, UNITS};
+use crate::host::{DROP_INS, Manager, ServiceStatus};
 use crate::model::{Moment, Resource, ResourceId, ResourceKind, Thing};
 use crate::step::kind::{Kind, Named, ObserveContext};
 use crate::step::registry::kind_of;
 
+use super::beside::heeded;
 use super::declare::Restart;
 use super::settings::ServiceSettings;
 
@@ -42,8 +43,7 @@ pub(super) fn is_stale(
         Restart::Reload => change.is_after(started) && is_since_renewal(change),
         Restart::OnChange => change.is_after(started),
     };
-    let things = settings.uses.iter().cloned().map(Thing::Path).collect();
-    used_through(context, id, things)
+    used_through(context, id, settings)
         .into_iter()
         .filter(|used| kind_of(&used.kind).is_some_and(Kind::renews))
         .any(|used| (context.changed)(used).is_some_and(|change| is_later(used, &change)))
@@ -52,20 +52,29 @@ pub(super) fn is_stale(
 /// Whether it is a part of the definition of which systemd keeps a copy. The built-in manager reads a definition at
 /// each start, and starts nothing by itself.
 fn is_definition(settings: &ServiceSettings, used: &ResourceId) -> bool {
-    settings.unit.manager == Manager::Systemd && Path::new(&used.name).starts_with(UNITS)
+    let mut directories = DROP_INS.iter();
+    settings.unit.manager == Manager::Systemd
+        && directories.any(|directory| Path::new(&used.name).starts_with(directory))
 }
 
-/// The resources that are needed for some things, directly and through others.
+/// The resources that a service uses, directly and through others.
 ///
 /// Through a link what is used is what it shows now: what is wanted of it, or what a run that went
 /// back wanted, is nobody's business here.
 fn used_through<'a>(
     context: &ObserveContext<'a>,
     user: &ResourceId,
-    things: Vec<Thing>,
+    settings: &ServiceSettings,
 ) -> BTreeSet<&'a ResourceId> {
-    let mut reached = BTreeSet::new();
-    let mut open = things;
+    let mut open: Vec<Thing> = settings.uses.iter().cloned().map(Thing::Path).collect();
+    let heeded = heeded(settings);
+    let is_heeded = |(id, resource): &&(ResourceId, Resource)| {
+        let made = kind_of(&id.kind).map(|kind| kind.makes(Named { id, resource }));
+        let mut made = made.into_iter().flatten();
+        made.any(|made| heeded.iter().any(|heeded| made.needs(heeded)))
+    };
+    let beside = context.known.iter().filter(is_heeded);
+    let mut reached: BTreeSet<_> = beside.map(|(id, _)| id).collect();
     while let Some(thing) = open.pop() {
         for (id, resource) in context.known {
             let Some(kind) = kind_of(&id.kind).filter(|_| id != user) else {

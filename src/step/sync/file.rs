@@ -2,7 +2,9 @@
 //!
 //! Attributes: `content` (a digest), `mode`, `owner`, `group`; where something else is in its place
 //! also `type`. Settings: `secret`, `adopt`, and `seed`: then the content is only what the file
-//! begins as, and whatever is in it later is the app's. A file without attributes is only expected.
+//! begins as, and whatever is in it later is the app's. A file without attributes is only expected; with `left`, which
+//! names the unit that it stands beside, it was there before rosey, and is left. `extra` names the unit in the same way:
+//! somebody has put it there since, and nobody wants it.
 
 use std::path::Path;
 
@@ -24,8 +26,25 @@ use super::{declare, desire};
 /// Whether a seeded file still is what it began as: read, never declared.
 const PRISTINE: &str = "pristine";
 
+/// Says of a file beside which unit it was when rosey came to that.
+pub(crate) const LEFT: &str = "left";
+
+/// Says of a file beside which unit of ours somebody has put it.
+const EXTRA: &str = "extra";
+
 /// Files outside of releases.
 pub struct File;
+
+/// A file that stood beside a unit before rosey, and that is left there whatever it holds.
+pub(crate) fn left(unit: &str) -> Resource {
+    Resource::new().setting(LEFT, unit)
+}
+
+/// A file that somebody has put beside a unit of ours, to be read. What it holds is nobody's business, and may be a secret.
+pub(crate) fn extra(unit: &str) -> Resource {
+    let resource = Resource::new().setting(EXTRA, unit);
+    resource.setting("secret", true)
+}
 
 fn is_seed(resource: &Resource) -> bool {
     resource.settings.get("seed").and_then(Value::as_bool) == Some(true)
@@ -73,6 +92,11 @@ impl Kind for File {
         self.makes(it)
     }
 
+    /// What was left is known for as long as it is there.
+    fn is_retained(&self, it: Named<'_>) -> bool {
+        it.resource.settings.contains_key(LEFT)
+    }
+
     /// A seeded file that is there is the app's, and is taken as it is, whatever it is.
     fn met(&self, wanted: &Resource, found: &Resource) -> Resource {
         let mut met = wanted.clone();
@@ -112,7 +136,8 @@ impl Kind for File {
         wanted: Option<&Resource>,
     ) -> Result<Observed, HostError> {
         let path = Path::new(&id.name);
-        if wanted.is_some_and(|wanted| wanted.attributes.is_empty()) {
+        let is_extra = |wanted: &Resource| wanted.settings.contains_key(EXTRA);
+        if wanted.is_some_and(|wanted| wanted.attributes.is_empty() && !is_extra(wanted)) {
             let there = entry::entry(context, path)?.is_some();
             let resource = there.then(|| wanted.cloned()).flatten();
             return Ok(Observed {
@@ -122,7 +147,7 @@ impl Kind for File {
         }
         let mut resource = look(context, path, EntryType::File, wanted)?;
         if let (Some(found), Some(wanted)) = (&mut resource, wanted) {
-            for name in ["seed", "secret"] {
+            for name in ["seed", "secret", EXTRA] {
                 if let Some(value) = wanted.settings.get(name) {
                     found.settings.insert(name.to_owned(), value.clone());
                 }
@@ -183,6 +208,25 @@ impl File {
         let (Some(from), Some(to)) = (found, wanted) else {
             return Ok(Vec::new());
         };
+        let (change, detail) = match from.settings.get(EXTRA) {
+            Some(unit) => (PathChangeKind::Extra, format!("beside {unit}")),
+            None => (PathChangeKind::Modified, self.difference(id, from, to)),
+        };
+        if detail.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entry = entry::entry(context, Path::new(&id.name))?;
+        Ok(vec![PathChange {
+            path: id.name.clone(),
+            change,
+            detail,
+            owner: entry.as_ref().map(|entry| entry.owner.to_string()),
+            modified_at: entry.as_ref().and_then(modified_at),
+        }])
+    }
+
+    /// What differs, in words; nothing where nothing does.
+    fn difference(&self, id: &ResourceId, from: &Resource, to: &Resource) -> String {
         let (from, to) = (Some(from), Some(to));
         let reasons = self.compare(Change { id, from, to });
         let word = |value: Option<&Value>| value.map_or("absent".to_owned(), ToString::to_string);
@@ -194,18 +238,7 @@ impl File {
                 word(reason.new.as_ref())
             ),
         });
-        let detail: Vec<String> = detail.collect();
-        if detail.is_empty() {
-            return Ok(Vec::new());
-        }
-        let entry = entry::entry(context, Path::new(&id.name))?;
-        Ok(vec![PathChange {
-            path: id.name.clone(),
-            change: PathChangeKind::Modified,
-            detail: detail.join(", "),
-            owner: entry.as_ref().map(|entry| entry.owner.to_string()),
-            modified_at: entry.as_ref().and_then(modified_at),
-        }])
+        detail.collect::<Vec<String>>().join(", ")
     }
 }
 

@@ -30,7 +30,9 @@ ExecStart=/usr/bin/python3 /opt/rosey-bot/current/server.py
 [Install]
 WantedBy=default.target
 UNIT
-touch --date 2026-01-01 /etc/systemd/system/rosey-bot.service
+mkdir /etc/systemd/system/rosey-bot.service.d
+printf '[Service]\nLimitNOFILE=4321\n' >/etc/systemd/system/rosey-bot.service.d/limits.conf
+touch --date 2026-01-01 /etc/systemd/system/rosey-bot.service{,.d/limits.conf}
 systemctl daemon-reload
 systemctl enable --now --quiet rosey-bot
 until curl --silent --fail http://127.0.0.1:8000/api/health; do :; done
@@ -86,8 +88,13 @@ fn a_root_of_other_tools_is_taken_over_only_when_told_and_is_back_when_that_fail
     fleet.must_be_marked();
     let kept = "cat /opt/rosey-bot/releases/20260101120000/VERSION /opt/rosey-bot/shared/local.env";
     assert_eq!(fleet.lab.exec(1, kept), "0.9.0\n# from before");
+    // What stood beside the unit was left, and is in force.
+    let limit = "cat /etc/systemd/system/rosey-bot.service.d/limits.conf && systemctl show -P LimitNOFILE rosey-bot";
+    let limited = "[Service]\nLimitNOFILE=4321\n4321";
+    assert_eq!(fleet.lab.exec(1, limit), limited);
     rosey.drift().exits(0);
     rosey.apply().exits(0);
+    assert_eq!(fleet.lab.exec(1, limit), limited);
 
     rosey.run(&["remove", "lab", "--yes"]).exits(0);
     assert_eq!(fleet.served(), ["0.9.0"; 2]);
@@ -101,5 +108,6 @@ fn a_root_of_other_tools_is_taken_over_only_when_told_and_is_back_when_that_fail
             unit.contains("as somebody wrote it by hand") && unit.ends_with("enabled"),
             "{unit}"
         );
+        assert_eq!(fleet.lab.exec(host, limit), limited);
     }
 }

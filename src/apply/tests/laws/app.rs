@@ -21,6 +21,7 @@ use crate::plan::states::to_be;
 use crate::plan::{Attendant, PlanInput, plan};
 use crate::step::kind::Kind;
 use crate::step::registry::registry;
+use crate::step::restart::beside;
 
 /// The app on one host: what the ledger would know of it.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub struct App {
 pub struct Prospect {
     pub plan: Plan,
     pub before: State,
+    /// What was found when it was planned.
+    pub found: State,
 }
 
 impl App {
@@ -138,6 +141,7 @@ impl App {
         let opened = self.opened(&Prospect {
             plan: Plan::default(),
             before: State::default(),
+            found: State::default(),
         });
         let journal = Journal::create(&scratch, Path::new("/tmp/journal"), opened, &owner());
         let journal = journal.unwrap();
@@ -163,6 +167,7 @@ impl App {
     pub fn observe(&self, host: &MemoryHost, wanted: &State) -> State {
         let mut known = self.last.clone();
         known.extend(wanted.clone());
+        known.extend(beside(host, wanted, Some(&self.last)).unwrap());
         self.read(host, &known, |id| {
             known.get(id).cloned().into_iter().collect()
         })
@@ -175,7 +180,11 @@ impl App {
         let attendants = to.map(Declared::attendants).unwrap_or_default();
         let plan = self.difference_twice(&from, &wanted, &attendants);
         let before = self.as_it_stands(host, &plan);
-        Prospect { plan, before }
+        Prospect {
+            plan,
+            before,
+            found: from,
+        }
     }
 
     /// All that a plan or the ledger names, as it is now, each read by how it may be.
@@ -356,7 +365,7 @@ impl App {
         });
         if to.is_some() {
             // As the ledger has it: with what was there before the run, and was taken as it was.
-            next.last = to_be(&wanted, &prospect.before, &self.last, self.kinds).unwrap();
+            next.last = to_be(&wanted, &prospect.found, &self.last, self.kinds).unwrap();
             let from = next.observe(host, &wanted);
             let plan = next.difference_twice(&from, &wanted, &attendants);
             left.steps.extend(plan.steps);

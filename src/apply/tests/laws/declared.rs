@@ -245,6 +245,7 @@ impl Declared {
                 .with("active", true)
                 .with("fresh", true)
                 .setting("turn", "bot")
+                .setting("beside", true)
                 .setting("start_timeout", 20)
                 .setting("stop_timeout", 20)
                 .setting("uses", uses);

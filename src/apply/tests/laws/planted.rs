@@ -27,6 +27,7 @@ pub struct Wrong {
     uses: Option<fn(Named<'_>) -> Vec<Thing>>,
     is_between: Option<bool>,
     no_freshness: bool,
+    no_heeds: bool,
     observe: Option<Observe>,
     apply: Option<Apply>,
 }
@@ -47,6 +48,7 @@ impl Wrong {
             uses: None,
             is_between: None,
             no_freshness: false,
+            no_heeds: false,
             observe: None,
             apply: None,
         }
@@ -104,6 +106,12 @@ impl Kind for Wrong {
     fn uses(&self, it: Named<'_>) -> Vec<Thing> {
         self.uses
             .map_or_else(|| self.kind.uses(it), |uses| uses(it))
+    }
+    fn heeds(&self, it: Named<'_>) -> Vec<Thing> {
+        if self.no_heeds {
+            return Vec::new();
+        }
+        self.kind.heeds(it)
     }
     fn occupies(&self, it: Named<'_>) -> Vec<Thing> {
         self.kind.occupies(it)
@@ -274,6 +282,10 @@ planted! {
     staging_is_left: "a secret and a reload", Lie(|it| at(it, "remove_directory", "staging"));
     a_restart_is_left_out: "a secret and a reload", Kinds(|| vec![Wrong {
         no_freshness: true,
+        ..Wrong::new(ResourceKind::SERVICE)
+    }]);
+    what_stands_beside_a_unit_is_no_part_of_it: "a heal", Kinds(|| vec![Wrong {
+        no_heeds: true,
         ..Wrong::new(ResourceKind::SERVICE)
     }]);
     a_definition_counts_as_loaded_when_its_file_is_changed: "a take-over", Kinds(|| vec![Wrong {

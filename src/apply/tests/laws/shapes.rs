@@ -1,8 +1,10 @@
 //! What a run may find on a host, and what it is to change.
 
+use std::time::Duration;
+
 use super::app::{App, host};
 use super::declared::{Declared, ROOT, SITE, UNITS, below};
-use crate::host::{Manager, MemoryHost, Unit};
+use crate::host::{Manager, MemoryHost, ServiceAct, Unit, WriteHost as _};
 
 /// A host, what the ledger knows of it, and what is declared now; nothing for an app that goes.
 #[derive(Clone)]
@@ -61,7 +63,11 @@ pub fn named(name: &str) -> Shape {
             let app = applied(app, &host, &one);
             (applied(app, &host, &two), Some(one))
         }
-        "a removal" => (applied(app, &host, &one), None),
+        "a removal" => {
+            let app = applied(app, &host, &one);
+            edited(&host, "side-1.service");
+            (app, None)
+        }
         "a restore of data" => {
             let small = |version| Declared {
                 migrate: true,
@@ -203,6 +209,22 @@ fn applied(app: App, host: &MemoryHost, declared: &Declared) -> App {
     app
 }
 
+/// As `systemctl edit` leaves it: read, and in force.
+fn edited(host: &MemoryHost, name: &str) {
+    let path = format!("{UNITS}/{name}.d/override.conf");
+    host.put_file(&path, "ExecStart=/bin/edited\n");
+    host.put_mode(&path, 0o640);
+    host.put_owner(&path, "nobody", "rosey");
+    host.put_attribute(&path, "user.by", b"hand");
+    let unit = Unit {
+        manager: Manager::Systemd,
+        name: name.to_owned(),
+    };
+    for act in [ServiceAct::DaemonReload, ServiceAct::Restart] {
+        host.manage(&unit, &act, Duration::ZERO).unwrap();
+    }
+}
+
 /// What was there before rosey: another's release and link, a site and a service of the same names.
 fn foreign(host: &MemoryHost) {
     host.put_file(below("releases/by-hand/server.py"), "print(0)");
@@ -214,6 +236,10 @@ fn foreign(host: &MemoryHost) {
     let unit =
         format!("[Service]\nWorkingDirectory={ROOT}/current\nExecStart=/bin/old\n[Install]\n");
     host.put_file(format!("{UNITS}/bot.service"), unit);
+    host.put_file(
+        format!("{UNITS}/bot.service.d/limits.conf"),
+        "LimitNOFILE=65536\n",
+    );
     host.put_link(
         format!("{UNITS}/multi-user.target.wants/bot.service"),
         format!("{UNITS}/bot.service"),
@@ -223,11 +249,17 @@ fn foreign(host: &MemoryHost) {
 
 /// What people do to servers.
 fn changed_by_hand(host: &MemoryHost) {
+    edited(host, "side-1.service");
+    // By hand, and for this boot; nobody has said so to systemd.
+    host.put_file(
+        "/run/systemd/system/bot.service.d/50-limit.conf",
+        "ExecStart=/bin/limited\n",
+    );
     host.put_file(below("releases/1/server.py"), "print('edited')");
     host.put_mode(below("shared/data"), 0o777);
     host.put_mode(SITE, 0o600);
     host.put_owner(below("shared/local.env"), "nobody", "nobody");
-    host.put_mode(format!("{UNITS}/side-1.service"), 0o600);
+    host.put_mode(format!("{UNITS}/bot.service"), 0o600);
     host.take_away(format!("{UNITS}/multi-user.target.wants/bot.service"));
     let unit = Unit {
         manager: Manager::Systemd,
