@@ -15,7 +15,7 @@ use crate::apply::{
     Back, Cancel, Cause, Journal, JournalError, Record, Returned, Settled, Told, Unfinished,
     go_back, sweep,
 };
-use crate::host::HostError;
+use crate::host::{HostError, HostErrorKind};
 use crate::model::{AppName, Author, EventKind, Hold, Ledger, RunId};
 
 /// For how long a host that refuses is asked again and again without longer pauses.
@@ -427,9 +427,10 @@ impl Session<'_> {
             other => HostError {
                 doing: "read".to_owned(),
                 path: app.places.state.display().to_string(),
-                kind: crate::host::HostErrorKind::Other(other.to_string()),
+                kind: HostErrorKind::Other(other.to_string()),
             },
         })?;
+        let stands = known.clone();
         let mut ledger = known.unwrap_or_else(|| ledger::begin(told));
         ledger::take_in(&mut ledger, told);
         ledger::judge(&mut ledger, told, &returned.gates);
@@ -443,7 +444,17 @@ impl Session<'_> {
             ledger.notice =
                 (!heard || !wrongs.is_empty()).then(|| notice(told, &cause.reason, &wrongs));
         }
-        ledger::store(self.host, &app.places.state, &ledger, self.registry.user())
+        let store =
+            |ledger| ledger::store(self.host, &app.places.state, ledger, self.registry.user());
+        match (store(&ledger), stands) {
+            // Cut off after it was recorded it is recorded; that it was heard needs no room, it is told once more.
+            (Err(error), Some(stands))
+                if error.kind == HostErrorKind::NoSpace && is_all_but_heard(&stands, &ledger) =>
+            {
+                store(&stands)
+            }
+            (stored, _) => stored,
+        }
     }
 
     /// Removes what a settled run put aside; what can't be removed is removed before the next run.
@@ -475,6 +486,17 @@ impl Session<'_> {
 pub(super) fn has_committed(ledger: &Ledger, told: &Told) -> bool {
     let runs = ledger.generations.iter().filter_map(|it| it.run.as_ref());
     runs.into_iter().any(|run| run == &told.opened.run)
+}
+
+/// Whether a ledger is as it is to be, but that a way back was heard of.
+fn is_all_but_heard(stands: &Ledger, wanted: &Ledger) -> bool {
+    let notice = wanted.notice.clone();
+    wanted.notice.is_none()
+        && *wanted
+            == Ledger {
+                notice,
+                ..stands.clone()
+            }
 }
 
 /// There was nothing to go back from.
