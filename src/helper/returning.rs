@@ -11,12 +11,13 @@ use super::protocol::{AppAddress, Holder, Refusal, RefusalKind, Reply, WentBack}
 use super::recover::{COMMAND, LONGEST};
 use super::refuse::refusal;
 use super::session::{Answer, Held, OpenRun, Session, journal_path};
+use crate::apply::step::is_attendant;
 use crate::apply::{
     Back, Cancel, Cause, Journal, JournalError, Record, Returned, Settled, Told, Unfinished,
     go_back, sweep,
 };
 use crate::host::{HostError, HostErrorKind};
-use crate::model::{AppName, Author, EventKind, Hold, Ledger, RunId};
+use crate::model::{AppName, Author, EventKind, Hold, Ledger, RunId, few};
 
 /// For how long a host that refuses is asked again and again without longer pauses.
 const SOON: Duration = Duration::from_secs(60);
@@ -514,8 +515,14 @@ fn nothing() -> WentBack {
 fn notice(told: &Told, reason: &str, problems: &[String]) -> String {
     let opened = &told.opened;
     let Author { user, .. } = &opened.author;
+    let steps = told.begun_steps().filter(|step| !is_attendant(step));
+    let begun = few(steps.map(|step| format!("{} {}", step.resource.kind, step.resource.name)));
+    let begun = match begun.as_str() {
+        "" => String::new(),
+        begun => format!(" had begun {begun}, and"),
+    };
     let mut text = format!(
-        "the run {} ({} by {user}) went back: {reason}",
+        "the run {} ({} by {user}){begun} went back: {reason}",
         opened.run, opened.command
     );
     for problem in problems {

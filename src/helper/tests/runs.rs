@@ -311,6 +311,7 @@ fn a_way_back_that_is_cut_off_once_it_is_recorded_needs_no_room_a_second_time() 
         let survey = Client::on(host, place.options(&KINDS)).survey(&place);
         assert!(survey.interrupted.is_none());
         let notice = survey.ledger.unwrap().notice.unwrap();
+        assert!(notice.contains("had begun note "), "{notice}");
         assert!(
             notice.contains("went back: the controller was lost"),
             "{notice}"
