@@ -100,17 +100,7 @@ pub fn go_back(
             ..back.cause.clone()
         })))?;
     }
-    for step in &told.open {
-        // Cut off inside, nobody knows when it changed what: whatever uses that must take it for changed just now. Not
-        // so of what renews nobody: a reload that may not have happened was none, and is taken again.
-        let kind = told.resource(step).map(|id| site.kind(id));
-        journal.append(&Record::End {
-            step: step.clone(),
-            changed: !matches!(kind, Some(Ok(kind)) if !kind.renews()),
-            moment: site.host.moment(),
-            failed: true,
-        })?;
-    }
+    close_open(site, journal, |step| !told.back.contains_key(step))?;
     let mut way = Return {
         site,
         journal,
@@ -123,16 +113,39 @@ pub fn go_back(
     let mut ends = way.ends();
     let apart = way.apart.clone();
     let problems = way.returned.problems.clone();
-    if way.take(&ends.now, &ends.target) == Once::More {
+    if way.take(&ends.now, &ends.target)? == Once::More {
         // A manager may have been busy: what ran before the run is given one more chance.
         way.apart = apart;
         way.returned.problems = problems;
         way.told = journal.told();
         ends = way.ends();
-        way.take(&ends.now, &ends.target);
+        way.take(&ends.now, &ends.target)?;
     }
     way.read_back(&ends.target);
     way.finish()
+}
+
+/// Ends steps that were cut off inside or have failed. Those of the way back that are to be taken again stay open, so
+/// that a way back that waits for days writes nothing more.
+///
+/// Nobody knows when such a step changed what: whatever uses that must take it for changed just now. Not so of what
+/// renews nobody: a reload that may not have happened was none, and is taken again.
+fn close_open(
+    site: &Site<'_>,
+    journal: &Journal<'_>,
+    which: impl Fn(&StepId) -> bool,
+) -> Result<(), JournalError> {
+    let told = journal.told();
+    for step in told.open.iter().filter(|step| which(step)) {
+        let renews = told.resource(step).is_none_or(|id| site.renews(id));
+        journal.append(&Record::End {
+            step: step.clone(),
+            changed: renews,
+            moment: site.host.moment(),
+            failed: true,
+        })?;
+    }
+    Ok(())
 }
 
 /// Sweeps; what can't be removed now harms nothing but space, and is tried again before the next run.
@@ -267,7 +280,7 @@ impl Return<'_> {
     fn begun(&self) -> BTreeSet<ResourceId> {
         let forward = self.told.begun_steps();
         forward
-            .chain(self.told.back.values())
+            .chain(self.told.back_steps())
             .filter(|step| !is_attendant(step))
             .map(|step| step.resource.clone())
             .collect()
@@ -463,11 +476,11 @@ impl Return<'_> {
     fn steps_of(&self, id: &ResourceId) -> impl Iterator<Item = &Step> {
         let forward = self.told.begun_steps();
         forward
-            .chain(self.told.back.values())
+            .chain(self.told.back_steps())
             .filter(move |step| &step.resource == id && !is_attendant(step))
     }
 
-    fn take(&mut self, now: &State, target: &State) -> Once {
+    fn take(&mut self, now: &State, target: &State) -> Result<Once, JournalError> {
         let attendants = restores(&self.told);
         let planned = plan(&PlanInput {
             from: now,
@@ -482,9 +495,11 @@ impl Return<'_> {
                 self.returned
                     .problems
                     .push(format!("the way back can't be planned: {error}"));
-                return Once::Enough;
+                return Ok(Once::Enough);
             }
         };
+        // What is back by now is not taken again: it ends before what uses it is renewed.
+        close_open(self.site, self.journal, |step| planned.step(step).is_none())?;
         for step in &mut planned.steps {
             // What another host did once was only noted here; so is its undoing.
             let noted = |it: &Step| it.resource == step.resource && it.action == Action::Note;
@@ -526,7 +541,7 @@ impl Return<'_> {
                 self.apart_with(&resource, what);
             }
         }
-        if refused { Once::More } else { Once::Enough }
+        Ok(if refused { Once::More } else { Once::Enough })
     }
 
     fn step_problem(&mut self, steps: &[Step], id: &StepId, error: &TakeError) {
@@ -604,6 +619,7 @@ impl Return<'_> {
         if self.returned.unfinished.is_some() {
             return Ok(self.returned);
         }
+        close_open(self.site, self.journal, |_| true)?;
         let told = self.journal.told();
         (self.back.keep)(&told, &self.returned)?;
         self.journal.append(&Record::Settled(Settled::WentBack {

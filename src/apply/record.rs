@@ -138,7 +138,8 @@ pub enum Record {
         /// The whole step: the plan doesn't have it.
         step: Box<Step>,
     },
-    /// A step is done, or has failed and may have changed something.
+    /// A step is done, or has failed and may have changed something. One of the way back that fails stays open: it is
+    /// tried again, and announced as it is.
     End {
         /// Which.
         step: StepId,
@@ -168,8 +169,8 @@ pub struct Told {
     pub begun: BTreeSet<StepId>,
     /// Steps that were done without fault, whether or not anything had to be changed.
     pub done: BTreeSet<StepId>,
-    /// Steps of ways back that were begun, the last of each name.
-    pub back: BTreeMap<StepId, Step>,
+    /// Steps of ways back that were begun: of each name all that were different.
+    pub back: BTreeMap<StepId, Vec<Step>>,
     /// Steps, forward or back, that were begun and not ended.
     pub open: BTreeSet<StepId>,
     /// When the run last changed each resource.
@@ -221,7 +222,10 @@ impl Told {
             }
             Record::BeginBack { step } => {
                 self.open.insert(step.id.clone());
-                self.back.insert(step.id.clone(), (**step).clone());
+                let known = self.back.entry(step.id.clone()).or_default();
+                if !known.contains(step) {
+                    known.push((**step).clone());
+                }
             }
             Record::End {
                 step,
@@ -251,7 +255,7 @@ impl Told {
     pub fn resource(&self, step: &StepId) -> Option<&ResourceId> {
         let planned = self.opened.plan.step(step);
         planned
-            .or_else(|| self.back.get(step))
+            .or_else(|| self.back.get(step)?.first())
             .map(|step| &step.resource)
     }
 
@@ -299,6 +303,25 @@ impl Told {
                 && step.resource.name == root
                 && step.from.is_none()
         })
+    }
+
+    /// The steps of ways back that were begun.
+    pub fn back_steps(&self) -> impl Iterator<Item = &Step> {
+        self.back.values().flatten()
+    }
+
+    /// Whether a step of the way back was begun just so, and has not ended since.
+    #[must_use]
+    pub fn is_announced(&self, step: &Step) -> bool {
+        let known = self.back.get(&step.id);
+        self.open.contains(&step.id) && known.is_some_and(|known| known.contains(step))
+    }
+
+    /// Whether a step of the way back is open that may have changed a resource at any moment up to now.
+    #[must_use]
+    pub fn may_change(&self, id: &ResourceId) -> bool {
+        let mut steps = self.back_steps();
+        steps.any(|step| &step.resource == id && self.open.contains(&step.id))
     }
 
     /// Whether a step that was begun, forward or back, may have left a resource so.

@@ -45,6 +45,12 @@ impl Site<'_> {
         kind_of(self.kinds, id)
     }
 
+    /// Whether what uses a resource has to be renewed when that changes.
+    #[must_use]
+    pub fn renews(&self, id: &ResourceId) -> bool {
+        self.kind(id).map_or(true, Kind::renews)
+    }
+
     /// Reads a resource as it is now.
     ///
     /// # Errors
@@ -68,6 +74,9 @@ impl Site<'_> {
         act: impl FnOnce(&ObserveContext<'_>) -> T,
     ) -> T {
         let changed = |id: &ResourceId| {
+            if journal.ask(|told| told.may_change(id)) && self.renews(id) {
+                return Some(self.host.moment());
+            }
             let in_this_run = journal.ask(|told| told.changes.get(id).cloned());
             in_this_run.or_else(|| self.changes.get(id).cloned())
         };

@@ -123,7 +123,10 @@ pub fn take(
     if !is_attendant(step) {
         let found = read(site, journal, known, step)?;
         if is_as(kind, step, found.as_ref(), step.to.as_ref()) {
-            end(site, journal, step, Done::Unchanged, false)?;
+            // One that was open has changed it before.
+            let open = journal.ask(|told| told.open.contains(&step.id)) && kind.renews();
+            let done = if open { Done::Changed } else { Done::Unchanged };
+            end(site, journal, step, done, false)?;
             return Ok(Done::Unchanged);
         }
         // The way back is only of what was begun, and a service may die between its plan and its step.
@@ -133,15 +136,12 @@ pub fn take(
             return Err(conflict(kind, step, found.as_ref()).into());
         }
     }
-    journal.append(&match way {
-        Way::Forward => Record::Begin {
-            step: step.id.clone(),
-        },
-        Way::Back => Record::BeginBack {
-            step: Box::new(step.clone()),
-        },
-    })?;
-    let taken = site.acting(journal, taking, |context| kind.apply(context, step));
+    announce(journal, way, step)?;
+    let taken = match site.acting(journal, taking, |context| kind.apply(context, step)) {
+        // It is tried again, for as long as the host refuses, and the journal has no room for every try.
+        Err(error) if way == Way::Back => return Err(error.masked(site.mask).into()),
+        taken => taken,
+    };
     // The time is taken after the change, and is recorded for a step that failed too: it may have
     // changed something. Not so of what renews nobody, whose own time only says when it was renewed
     // itself: a reload that failed was none, and a stop is none. It is recorded before reading back,
@@ -161,6 +161,20 @@ pub fn take(
         }
     }
     Ok(Done::Changed)
+}
+
+/// Announces in the journal what is about to change something, unless it stands there already.
+fn announce(journal: &Journal<'_>, way: Way, step: &Step) -> Result<(), JournalError> {
+    match way {
+        Way::Forward => journal.append(&Record::Begin {
+            step: step.id.clone(),
+        }),
+        // Who wrote it may have been cut off before it was durable.
+        Way::Back if journal.ask(|told| told.is_announced(step)) => journal.sync(),
+        Way::Back => journal.append(&Record::BeginBack {
+            step: Box::new(step.clone()),
+        }),
+    }
 }
 
 fn read_back(

@@ -37,7 +37,7 @@ pub fn sweep(
         gates: &|_| {},
     };
     let mut first = Ok(());
-    for step in told.back.values().chain(told.begun_steps()) {
+    for step in told.back_steps().chain(told.begun_steps()) {
         if wanted.contains(&step.resource) {
             continue;
         }

@@ -26,7 +26,7 @@ use super::error::CommandError;
 use super::exit::Exit;
 use super::freeze::refuse_frozen;
 use super::healing::Healing;
-use super::notes::refuse_busy;
+use super::notes::{cut_off, refuse_busy};
 use super::once;
 use super::project::Project;
 use super::protection::{Insisted, insist};
@@ -160,6 +160,7 @@ fn say(
             "drifted": drifted,
             "findings": findings,
             "mixed": !mixed(survey).is_empty(),
+            "cut_off": cut_off(survey),
             "notes": notes,
             "unreachable": unread.hosts,
         });

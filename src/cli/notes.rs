@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use crate::fleet::mixed::mixed;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
-use crate::helper::protocol::{GoingBack, RegistryEntry};
+use crate::helper::protocol::{GoingBack, RegistryEntry, SurveyedApp};
 use crate::model::shell::quote;
 use crate::model::{EnvironmentName, Finding, FindingClass, HostFacts, HostName};
 
@@ -48,10 +50,12 @@ impl Deployment {
                 } else {
                     "it is not finished"
                 };
-                let steps = crate::report::steps(cut.begun.len());
                 let message = format!(
-                    "the run {} ({} by {}) was cut off after {steps} here: {stands}",
-                    cut.run, cut.command, cut.author.user
+                    "the run {} ({} by {}) was cut off here {}: {stands}",
+                    cut.run,
+                    cut.command,
+                    cut.author.user,
+                    crate::report::after(&cut.begun)
                 );
                 note(
                     message,
@@ -171,6 +175,24 @@ impl Deployment {
         }
         line
     }
+}
+
+/// The runs that were cut off, as documents have them.
+pub(super) fn cut_off(survey: &Survey) -> Value {
+    let cut = |(member, app): (&Member, &SurveyedApp)| {
+        let cut = app.interrupted.as_ref()?;
+        Some(json!({
+            "host": member.host,
+            "app": member.app,
+            "run": cut.run,
+            "command": cut.command,
+            "user": cut.author.user,
+            "at": cut.at,
+            "ready": cut.ready,
+            "steps": cut.begun,
+        }))
+    };
+    survey.members.iter().filter_map(cut).collect()
 }
 
 /// Hosts whose clock, in seconds since 1970, isn't ours.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fleet::declared::Declared;
 use crate::fleet::progress::Member;
-use crate::fleet::prospect::{Prospect, Sought, Wanted};
+use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::reach::ReachError;
 use crate::model::shell::quote;
 use crate::model::{
@@ -18,6 +18,7 @@ use super::arguments::{self, Choice};
 use super::deployment::{Declaration, Deployment, unreachable_hosts};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::notes::cut_off;
 use super::project::Project;
 use super::renewal::renewed;
 use super::restarts::restarts;
@@ -77,7 +78,8 @@ pub(super) async fn run(
     let versions = versions(&planned.declaration);
     let view = view(&planned, &versions, arguments.undo);
     if arguments.json {
-        print_document(&view, &Unread::default())?;
+        let survey = &planned.declaration.survey;
+        print_document(&view, survey, &Unread::default())?;
     } else {
         conducting::print_data(plan_text(&view).trim_end())?;
     }
@@ -153,8 +155,13 @@ async fn plan_reached(
     Ok(planned)
 }
 
-fn print_document(view: &PlanView<'_>, unread: &Unread) -> Result<(), CommandError> {
+fn print_document(
+    view: &PlanView<'_>,
+    survey: &Survey,
+    unread: &Unread,
+) -> Result<(), CommandError> {
     let mut document = plan_document(view);
+    document["cut_off"] = cut_off(survey);
     document["unreachable"] = serde_json::json!(unread.hosts);
     conducting::print_data(&document.to_string())
 }
@@ -178,7 +185,8 @@ async fn tell_rest(
     match planned {
         Some(Ok(planned)) => {
             let versions = versions(&planned.declaration);
-            let printed = print_document(&view(&planned, &versions, arguments.undo), &unread);
+            let view = view(&planned, &versions, arguments.undo);
+            let printed = print_document(&view, &planned.declaration.survey, &unread);
             printed.err().unwrap_or(error)
         }
         other => {
@@ -216,7 +224,7 @@ fn print_nothing(arguments: &arguments::Plan, unread: &Unread) -> Result<(), Com
         restarts: &BTreeMap::new(),
         show_undo: false,
     };
-    print_document(&nothing, unread)
+    print_document(&nothing, &Survey::default(), unread)
 }
 
 /// Why hosts are out of reach, and what stands in the way on those that are there: who has a first

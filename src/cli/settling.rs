@@ -43,15 +43,15 @@ pub(super) async fn settle(
         .into_iter()
         .map(|(member, settlement)| {
             let Settlement { interrupted, way } = settlement;
-            let goes = match way {
-                Way::Back => "goes back to how it was before",
-                Way::Forward(_) => "is committed, as on the other hosts",
-            };
-            let text = format!(
-                "{}: the run {} ({} by {}) was cut off and {goes}",
-                member.app, interrupted.run, interrupted.command, interrupted.author.user
-            );
-            note(talk, &member, text);
+            talk.events().emit(EventKind::CutOff {
+                host: member.host,
+                app: member.app,
+                run: interrupted.run.clone(),
+                command: interrupted.command,
+                user: interrupted.author.user,
+                steps: interrupted.begun,
+                forward: matches!(way, Way::Forward(_)),
+            });
             interrupted.run.to_string()
         })
         .collect();

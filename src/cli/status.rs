@@ -17,6 +17,7 @@ use super::deployment::Deployment;
 use super::drift::{drifted, last_applied};
 use super::error::CommandError;
 use super::exit::Exit;
+use super::notes::cut_off;
 use super::project::Project;
 use super::say::say;
 use super::unread::Unread;
@@ -26,6 +27,8 @@ struct Shown {
     environment: String,
     hosts: BTreeMap<HostName, Vec<HostOutcome>>,
     mixed: bool,
+    /// Runs that were cut off.
+    cut_off: Value,
     notes: Vec<Finding>,
     /// Hosts that couldn't be read.
     unread: Unread,
@@ -109,6 +112,7 @@ async fn shown(mut deployment: Deployment, mut unread: Unread) -> Result<Shown, 
         environment,
         hosts,
         mixed: !mixed(&survey).is_empty(),
+        cut_off: cut_off(&survey),
         notes,
         unread,
     })
@@ -147,6 +151,7 @@ fn document(shown: &Shown) -> Value {
         "environment": shown.environment,
         "hosts": hosts_json(&shown.hosts),
         "mixed": shown.mixed,
+        "cut_off": shown.cut_off,
         "notes": shown.notes,
         "unreachable": shown.unread.hosts,
     })

@@ -14,7 +14,7 @@ use super::progress::Member;
 use super::prospect::Survey;
 use super::run::Fleet;
 use crate::helper::protocol::{AppAddress, Holder, Interrupted, WentBack};
-use crate::model::{Author, EventKind, Generation, HostName, RunId};
+use crate::model::{Author, EventKind, Generation, HostName, RunId, few};
 
 /// Where a member goes whose run was cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,14 @@ pub async fn settle(
         return Ok(settlements);
     }
     let hosts: BTreeSet<HostName> = settlements.keys().map(|it| it.host.clone()).collect();
-    let settled = settle_locked(fleet, addresses, &settlements, settler, events).await;
+    let settling = Settling {
+        fleet,
+        addresses,
+        survey,
+        settlements: &settlements,
+        events,
+    };
+    let settled = settle_locked(&settling, settler).await;
     for connection in fleet.values().filter(|it| hosts.contains(it.host())) {
         if let Err(error) = connection.unlock(settler.run.clone()).await {
             events.note(Some(connection.host()), error.to_string());
@@ -125,17 +132,21 @@ pub async fn settle(
     settled.map(|()| settlements)
 }
 
-async fn settle_locked(
-    fleet: &Fleet,
-    addresses: &BTreeMap<Member, AppAddress>,
-    settlements: &BTreeMap<Member, Settlement>,
-    settler: &Settler,
-    events: &Events,
-) -> Result<(), SettleError> {
-    for (host, connection) in fleet {
-        let members = settlements.keys().filter(|member| member.host == *host);
+/// Locks what is to be settled, and settles it. Who is busy or lost keeps nobody waiting whose way doesn't depend on it.
+async fn settle_locked(settling: &Settling<'_>, settler: &Settler) -> Result<(), SettleError> {
+    let mut errors = Vec::new();
+    let mut missing = BTreeSet::new();
+    for (member, holder) in settling.held() {
+        let host = member.host.clone();
+        errors.push(SettleError::Busy { host, holder });
+        missing.insert(member.clone());
+    }
+    for (host, connection) in settling.fleet {
+        let members = settling.settlements.keys();
+        let members: Vec<_> = members.filter(|member| member.host == *host).collect();
         let apps: Vec<_> = members
-            .filter_map(|it| addresses.get(it))
+            .iter()
+            .filter_map(|it| settling.addresses.get(it))
             .cloned()
             .collect();
         if apps.is_empty() {
@@ -143,25 +154,28 @@ async fn settle_locked(
         }
         let (author, command) = (settler.author.clone(), settler.command.clone());
         let locked = connection.lock(settler.run.clone(), apps, author, command);
-        if let Locked::Busy(holder) = locked.await? {
-            let host = host.clone();
-            return Err(SettleError::Busy { host, holder });
-        }
+        let error = match locked.await {
+            Ok(Locked::Busy(holder)) => {
+                let host = host.clone();
+                SettleError::Busy { host, holder }
+            }
+            Ok(_) => continue,
+            Err(error) => error.into(),
+        };
+        errors.push(error);
+        missing.extend(members.into_iter().cloned());
     }
     let going = |way: fn(&Way) -> bool| -> BTreeSet<Member> {
-        let of = settlements.iter().filter(|(_, it)| way(&it.way));
-        of.map(|(member, _)| member.clone()).collect()
+        let all = settling.settlements.iter();
+        let mine = all.filter(|(member, it)| {
+            way(&it.way) && !missing.contains(member) && !settling.waits(member, &missing)
+        });
+        mine.map(|(member, _)| member.clone()).collect()
     };
-    let settling = Settling {
-        fleet,
-        addresses,
-        settlements,
-        events,
-    };
-    let mut errors = settling
-        .forward(&going(|way| matches!(way, Way::Forward(_))))
-        .await;
-    errors.extend(settling.back(&going(|way| *way == Way::Back)).await);
+    let forward = going(|way| matches!(way, Way::Forward(_)));
+    let back = going(|way| *way == Way::Back);
+    errors.extend(settling.forward(&forward).await);
+    errors.extend(settling.back(&back, &missing).await);
     // What nobody can put right is the worst; the others are told.
     let worst = errors
         .iter()
@@ -172,7 +186,7 @@ async fn settle_locked(
     }
     let worst = errors.swap_remove(worst);
     for error in errors {
-        events.note(None, error.to_string());
+        settling.events.note(None, error.to_string());
     }
     Err(worst)
 }
@@ -181,6 +195,7 @@ async fn settle_locked(
 struct Settling<'a> {
     fleet: &'a Fleet,
     addresses: &'a BTreeMap<Member, AppAddress>,
+    survey: &'a Survey,
     settlements: &'a BTreeMap<Member, Settlement>,
     events: &'a Events,
 }
@@ -189,6 +204,41 @@ impl Settling<'_> {
     fn run(&self, member: &Member) -> Option<RunId> {
         let settlement = self.settlements.get(member)?;
         Some(settlement.interrupted.run.clone())
+    }
+
+    /// Whether a member goes back only because nobody has committed.
+    fn is_open(&self, member: &Member) -> bool {
+        let settlement = self.settlements.get(member);
+        settlement.is_some_and(|it| it.way == Way::Back && it.interrupted.ready)
+    }
+
+    /// Members that somebody is at, whom others may have to follow. Who is on its way back commits no more.
+    fn held(&self) -> impl Iterator<Item = (&Member, Box<Holder>)> {
+        let members = self.survey.members.iter();
+        members.filter_map(|(member, app)| {
+            let holder = app.holder.clone()?;
+            let follows = |it: &Member| it.app == member.app && it.host != member.host;
+            let mut others = self.settlements.keys();
+            let is_needed = others.any(|it| follows(it) && self.is_open(it));
+            (is_needed && app.going_back.is_none()).then(|| (member, Box::new(holder)))
+        })
+    }
+
+    /// Whether it isn't known where a member goes while some hosts can't be asked, which is told: it was ready, nobody
+    /// who was asked has committed, and one of those may have. Who had not been ready goes back whatever others did.
+    fn waits(&self, member: &Member, missing: &BTreeSet<Member>) -> bool {
+        let Some(settlement) = self.settlements.get(member) else {
+            return false;
+        };
+        let Some(others) = others_of(member, missing).filter(|_| self.is_open(member)) else {
+            return false;
+        };
+        let run = &settlement.interrupted.run;
+        let text = format!(
+            "the run {run} stands unconfirmed on {member}: it may have committed on {others}, so it isn't known yet where it goes"
+        );
+        self.events.note(Some(&member.host), text);
+        true
     }
 
     /// Each commits what it was ready with.
@@ -219,8 +269,13 @@ impl Settling<'_> {
         errors
     }
 
-    /// All go back at once, past every error; what happened once is undone when all are back.
-    async fn back(&self, members: &BTreeSet<Member>) -> Vec<SettleError> {
+    /// All go back at once, past every error; what happened once is undone when all are back, those too that are
+    /// missing now.
+    async fn back(
+        &self,
+        members: &BTreeSet<Member>,
+        missing: &BTreeSet<Member>,
+    ) -> Vec<SettleError> {
         for member in members {
             if let Some(run) = self.run(member) {
                 self.events.emit(EventKind::GoingBack {
@@ -238,6 +293,16 @@ impl Settling<'_> {
                 said => errors.extend(self.record(&member, run, said).err()),
             }
         }
+        waiting.retain(|member| {
+            let others = others_of(member, missing);
+            if let Some(others) = &others {
+                let text = format!(
+                    "what {member} has done once for all hosts is undone when {others} can be asked"
+                );
+                self.events.note(Some(&member.host), text);
+            }
+            others.is_none()
+        });
         if waiting.is_empty() {
             return errors;
         }
@@ -315,6 +380,13 @@ impl Settling<'_> {
     }
 }
 
+/// Those among some members that are of the same app, in words; none where there are none.
+fn others_of(member: &Member, among: &BTreeSet<Member>) -> Option<String> {
+    let others = among.iter().filter(|it| it.app == member.app);
+    let others = few(others.map(|it| it.host.to_string()));
+    (!others.is_empty()).then_some(others)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,7 +395,7 @@ mod tests {
     use crate::helper::protocol::{Marks, RefusalKind};
 
     fn addresses() -> BTreeMap<Member, AppAddress> {
-        let hosts = ["a", "b"].into_iter();
+        let hosts = ["a", "b", "c"].into_iter();
         hosts.map(|host| (member(host), address(host))).collect()
     }
 
@@ -423,6 +495,61 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_host_that_is_busy_holds_up_only_who_may_have_to_follow_it() {
+        for ready in [false, true] {
+            let busy = vec![Fault::Busy { times: 1 }];
+            let lab = Lab::new(&[("a", vec![]), ("b", busy)]);
+            cut_off(&lab, "a", ready);
+            cut_off(&lab, "b", true);
+            let error = settled(&lab).await.unwrap_err();
+            assert!(matches!(error, SettleError::Busy { .. }), "{error}");
+            let told = lab.told("settle");
+            assert_eq!(told.is_empty(), ready, "{told:?}");
+            assert_eq!(lab.host("a").open.is_some(), ready);
+            assert!(lab.host("b").open.is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn who_may_have_to_follow_a_run_under_way_waits_for_it() {
+        let lab = Lab::new(&[("a", vec![]), ("b", vec![])]);
+        cut_off(&lab, "a", true);
+        lab.host("b").locked = Some(RunId("run-2".to_owned()));
+        let error = settled(&lab).await.unwrap_err();
+        assert!(error.to_string().starts_with("b: app is locked"), "{error}");
+        assert!(lab.told("settle").is_empty());
+        assert!(lab.host("a").open.is_some() && lab.host("a").locked.is_none());
+    }
+
+    #[tokio::test]
+    async fn who_follows_a_commit_waits_for_nobody() {
+        let busy = vec![Fault::Busy { times: 1 }];
+        let lab = Lab::new(&[("a", busy), ("b", vec![]), ("c", vec![])]);
+        lab.host("c")
+            .ledger
+            .generations
+            .push(generation(2, Some(1)));
+        cut_off(&lab, "a", false);
+        cut_off(&lab, "b", true);
+        let error = settled(&lab).await.unwrap_err();
+        assert!(matches!(error, SettleError::Busy { .. }), "{error}");
+        let current = lab.host("b").ledger.current().unwrap().number;
+        assert_eq!((current, lab.host("b").open.is_some()), (2, false));
+        assert!(lab.host("a").open.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_happened_once_waits_for_who_is_busy() {
+        let busy = vec![Fault::Busy { times: 1 }];
+        let lab = Lab::new(&[("a", vec![Fault::Once]), ("b", busy)]);
+        cut_off(&lab, "a", false);
+        cut_off(&lab, "b", false);
+        let error = settled(&lab).await.unwrap_err();
+        assert!(matches!(error, SettleError::Busy { .. }), "{error}");
+        assert_eq!(lab.told("settle"), ["a settle"]);
+    }
+
+    #[tokio::test]
     async fn with_nothing_cut_off_nobody_is_locked() {
         let lab = Lab::new(&[("a", vec![]), ("b", vec![])]);
         assert!(settled(&lab).await.unwrap().is_empty());
@@ -432,8 +559,8 @@ mod tests {
     #[tokio::test]
     async fn a_lock_in_the_way_is_named_and_all_others_are_given_back() {
         let lab = Lab::new(&[("a", vec![]), ("b", vec![Fault::Busy { times: 1 }])]);
-        cut_off(&lab, "a", false);
-        cut_off(&lab, "b", false);
+        cut_off(&lab, "a", true);
+        cut_off(&lab, "b", true);
         let error = settled(&lab).await.unwrap_err();
         assert_eq!(
             error.to_string(),

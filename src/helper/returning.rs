@@ -11,12 +11,13 @@ use super::protocol::{AppAddress, Holder, Refusal, RefusalKind, Reply, WentBack}
 use super::recover::{COMMAND, LONGEST};
 use super::refuse::refusal;
 use super::session::{Answer, Held, OpenRun, Session, journal_path};
+use crate::apply::step::is_attendant;
 use crate::apply::{
     Back, Cancel, Cause, Journal, JournalError, Record, Returned, Settled, Told, Unfinished,
     go_back, sweep,
 };
-use crate::host::HostError;
-use crate::model::{AppName, Author, EventKind, Hold, Ledger, RunId};
+use crate::host::{HostError, HostErrorKind};
+use crate::model::{AppName, Author, EventKind, Hold, Ledger, RunId, few};
 
 /// For how long a host that refuses is asked again and again without longer pauses.
 const SOON: Duration = Duration::from_secs(60);
@@ -427,9 +428,10 @@ impl Session<'_> {
             other => HostError {
                 doing: "read".to_owned(),
                 path: app.places.state.display().to_string(),
-                kind: crate::host::HostErrorKind::Other(other.to_string()),
+                kind: HostErrorKind::Other(other.to_string()),
             },
         })?;
+        let stands = known.clone();
         let mut ledger = known.unwrap_or_else(|| ledger::begin(told));
         ledger::take_in(&mut ledger, told);
         ledger::judge(&mut ledger, told, &returned.gates);
@@ -443,7 +445,17 @@ impl Session<'_> {
             ledger.notice =
                 (!heard || !wrongs.is_empty()).then(|| notice(told, &cause.reason, &wrongs));
         }
-        ledger::store(self.host, &app.places.state, &ledger, self.registry.user())
+        let store =
+            |ledger| ledger::store(self.host, &app.places.state, ledger, self.registry.user());
+        match (store(&ledger), stands) {
+            // Cut off after it was recorded it is recorded; that it was heard needs no room, it is told once more.
+            (Err(error), Some(stands))
+                if error.kind == HostErrorKind::NoSpace && is_all_but_heard(&stands, &ledger) =>
+            {
+                store(&stands)
+            }
+            (stored, _) => stored,
+        }
     }
 
     /// Removes what a settled run put aside; what can't be removed is removed before the next run.
@@ -477,6 +489,17 @@ pub(super) fn has_committed(ledger: &Ledger, told: &Told) -> bool {
     runs.into_iter().any(|run| run == &told.opened.run)
 }
 
+/// Whether a ledger is as it is to be, but that a way back was heard of.
+fn is_all_but_heard(stands: &Ledger, wanted: &Ledger) -> bool {
+    let notice = wanted.notice.clone();
+    wanted.notice.is_none()
+        && *wanted
+            == Ledger {
+                notice,
+                ..stands.clone()
+            }
+}
+
 /// There was nothing to go back from.
 fn nothing() -> WentBack {
     WentBack {
@@ -492,8 +515,14 @@ fn nothing() -> WentBack {
 fn notice(told: &Told, reason: &str, problems: &[String]) -> String {
     let opened = &told.opened;
     let Author { user, .. } = &opened.author;
+    let steps = told.begun_steps().filter(|step| !is_attendant(step));
+    let begun = few(steps.map(|step| format!("{} {}", step.resource.kind, step.resource.name)));
+    let begun = match begun.as_str() {
+        "" => String::new(),
+        begun => format!(" had begun {begun}, and"),
+    };
     let mut text = format!(
-        "the run {} ({} by {user}) went back: {reason}",
+        "the run {} ({} by {user}){begun} went back: {reason}",
         opened.run, opened.command
     );
     for problem in problems {

@@ -185,6 +185,23 @@ pub enum EventKind {
         /// Their bytes.
         bytes: u64,
     },
+    /// A run was cut off on a host and is settled now, before anything else is done.
+    CutOff {
+        /// The host.
+        host: HostName,
+        /// The app.
+        app: AppName,
+        /// The run.
+        run: RunId,
+        /// What it was: `apply`.
+        command: String,
+        /// Who began it.
+        user: String,
+        /// The steps that it had begun there, in the plan's order.
+        steps: Vec<StepId>,
+        /// Whether it is committed, as on the other hosts; else it goes back.
+        forward: bool,
+    },
     /// Something worth saying that is none of the others.
     Note {
         /// The host, where it concerns one.

@@ -2,7 +2,7 @@
 
 use crate::model::{Action, EventKind, Verdict, Wave};
 
-use super::text::{bytes, count, duration, steps, thing_of};
+use super::text::{after, bytes, count, duration, steps, thing_of};
 
 /// What happened, in one line; a failure may take several.
 #[must_use]
@@ -143,6 +143,25 @@ pub fn message(event: &EventKind) -> String {
                 "{host}: pruned {} ({})",
                 count(*number, "thing"),
                 bytes(*all)
+            )
+        }
+        EventKind::CutOff {
+            host,
+            app,
+            run,
+            command,
+            user,
+            steps,
+            forward,
+        } => {
+            let goes = if *forward {
+                "is committed, as on the other hosts"
+            } else {
+                "goes back to how it was before"
+            };
+            format!(
+                "{host}: {app}: the run {run} ({command} by {user}) was cut off {} and {goes}",
+                after(steps)
             )
         }
         EventKind::Note { host, text } => match host {

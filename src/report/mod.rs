@@ -16,5 +16,5 @@ pub use document::{event_line, outcome_json, plan_document};
 pub use event::message;
 pub use outcome::summary;
 pub use plan::{PlanView, plan_text};
-pub use text::{bytes, count, duration, steps};
+pub use text::{after, bytes, count, duration, steps};
 pub use variables::VariableChange;

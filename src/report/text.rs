@@ -1,6 +1,6 @@
 //! Quantities and things in words.
 
-use crate::model::ResourceKind;
+use crate::model::{ResourceKind, StepId, few};
 use crate::step::backup::desire::BACKUP;
 use crate::step::verify::desire::GATES;
 
@@ -8,6 +8,18 @@ use crate::step::verify::desire::GATES;
 #[must_use]
 pub fn steps(number: usize) -> String {
     count(number as u64, "step")
+}
+
+/// What had been begun: `after 6 steps (link /a, file /b, file /c and 2 more)`.
+#[must_use]
+pub fn after(begun: &[StepId]) -> String {
+    match begun.len() {
+        0 => "before its first step".to_owned(),
+        number => {
+            let things = begun.iter().map(|step| thing_of(&step.0));
+            format!("after {} ({})", steps(number), few(things))
+        }
+    }
 }
 
 /// A number with its noun, which takes an `s` for more than one.

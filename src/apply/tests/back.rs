@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::laws::{app::App, declared::SITE, shapes};
 use super::toy::{Run, bell, difference, host_with, id, journal_path, note, owner, seen, state};
-use crate::apply::Journal;
+use crate::apply::{Journal, Returned, Unfinished};
 use crate::host::memory::Fault;
-use crate::host::{HostErrorKind, Manager, MemoryHost, ReadHost, ServiceAct, Unit, WriteHost};
+use crate::host::{
+    HostErrorKind, Manager, MemoryHost, ReadHost, ServiceAct, Space, Unit, WriteHost,
+};
 use crate::model::{EventKind, Plan, State, StepId};
 
 struct Model {
@@ -200,6 +202,43 @@ fn while_the_file_system_refuses_writes_the_way_back_stays_open() {
     host.set_read_only(false);
     drop(journal);
     model.assert_back(&host, &model.host(), "after the file system was put right");
+}
+
+#[test]
+fn while_a_way_back_waits_its_journal_does_not_grow() {
+    let model = Model::new();
+    let host = model.host();
+    let journal = model.open(&host).unwrap();
+    let _done = model.run.take(&host, &journal, &model.plan, |_| true, 1);
+    let fill_up = || {
+        // What is removed leaves room for what is put back.
+        host.set_free(Some(Space {
+            bytes: 0,
+            inodes: 0,
+        }));
+    };
+    let waits = |returned: Returned| {
+        assert_eq!(returned.unfinished, Some(Unfinished::Temporary));
+        host.read(&journal_path()).unwrap()
+    };
+    for _ in 0..4 {
+        fill_up();
+        waits(model.run.back(&host, &journal).unwrap());
+    }
+    let written = host.read(&journal_path()).unwrap();
+    for _ in 0..40 {
+        fill_up();
+        let now = waits(model.run.back(&host, &journal).unwrap());
+        assert!(now == written, "by the same helper");
+    }
+    drop(journal);
+    for _ in 0..40 {
+        fill_up();
+        let now = waits(model.run.recover(&host).unwrap());
+        assert!(now == written, "by one that was just started");
+    }
+    host.set_free(None);
+    model.assert_back(&host, &model.host(), "when there is room again");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::client::{Client, Place, begin};
 use crate::apply::tests::toy::{KINDS, difference};
 use crate::content::{PackWriter, Store, make_own};
 use crate::helper::protocol::{Message, PACK_CREDIT, PACK_FRAME, RefusalKind, Reply, Request};
+use crate::helper::recover::recover;
 use crate::helper::registry::Registry;
 use crate::host::memory::{Fault, Primitive};
 use crate::host::{HostErrorKind, LocalHost, MemoryHost, Space};
@@ -256,6 +257,66 @@ fn a_way_back_is_recorded_on_a_full_disk() {
     assert!(ledger.notice.unwrap().contains("went back"));
     let left = host.listing(|path| path.ends_with("ledger.reserve"));
     assert!(left.is_empty());
+}
+
+#[test]
+fn a_way_back_that_is_cut_off_once_it_is_recorded_needs_no_room_a_second_time() {
+    let no_room = Some(Space {
+        bytes: 0,
+        inodes: 0,
+    });
+    let is_record = |it: &Primitive| {
+        let ledger = it.to.as_ref().is_some_and(|to| to.ends_with("ledger.json"));
+        it.path.ends_with("ledger.reserve") && ledger
+    };
+    for by_controller in [false, true] {
+        let place = Place::new();
+        let begun = || {
+            let host = in_memory(&place);
+            let mut client = Client::on(host.clone(), place.options(&KINDS));
+            let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
+            let steps = client.steps("1", &plan);
+            assert!(matches!(steps, Reply::Steps { failed: None }), "{steps:?}");
+            host.set_free(no_room);
+            drop(host.take_trace());
+            (host, client)
+        };
+        let (whole, client) = begun();
+        client.lose();
+        let trace = whole.take_trace();
+        let recorded = trace.iter().position(is_record).unwrap() as u64 + 1;
+        let (host, client) = begun();
+        // After the directory is synced, before the journal's end.
+        host.fault_at(recorded + 2, Fault::CrashBefore);
+        client.lose();
+        assert!(host.is_crashed());
+        host.revive();
+        host.set_free(no_room);
+        let options = crate::helper::Options {
+            log: |words| assert!(!words.contains("waiting"), "{words}"),
+            ..place.options(&KINDS)
+        };
+        if by_controller {
+            let mut next = Client::on(host.clone(), options);
+            assert!(matches!(next.lock(&place, "2"), Reply::Done));
+            let app = place.address();
+            let settled = next.ask(Request::Settle {
+                app,
+                all_back: true,
+            });
+            assert!(matches!(settled, Reply::WentBack(_)), "{settled:?}");
+        } else {
+            recover(&*host, &options);
+        }
+        let survey = Client::on(host, place.options(&KINDS)).survey(&place);
+        assert!(survey.interrupted.is_none());
+        let notice = survey.ledger.unwrap().notice.unwrap();
+        assert!(notice.contains("had begun note "), "{notice}");
+        assert!(
+            notice.contains("went back: the controller was lost"),
+            "{notice}"
+        );
+    }
 }
 
 #[test]

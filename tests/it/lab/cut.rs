@@ -25,7 +25,8 @@ fn a_helper_that_dies_in_the_middle_leaves_what_the_next_command_settles() {
     fleet.lab.exec(1, "pkill -9 '^helper-'");
     let output = run.wait_with_output().expect("it was started");
     let ran = Ran::new("rosey apply".to_owned(), &output);
-    assert!(matches!(ran.code, Some(7 | 8 | 18)), "{ran:?}");
+    // The host goes back by itself, with nobody who could be told.
+    ran.exits(18);
 
     // It is on its way back by itself, and says so until it is.
     let heal = || rosey.run(&["drift", "lab", "--heal", "--yes"]);

@@ -8,14 +8,14 @@ use super::declared::{Declared, ROOT, SEAL, STATE, tree};
 use crate::apply::step::is_attendant;
 use crate::apply::{
     Back, Batch, Cancel, Cause, Journal, JournalError, Opened, Record, Returned, Settled, Site,
-    Way, go_back, record, sweep::sweep, take_all,
+    Taking, Way, go_back, record, sweep::sweep, take_all,
 };
 use crate::content::Store;
 use crate::host::memory::View;
 use crate::host::{Command, CommandOutput, Manager, MemoryHost};
 use crate::model::{
     AppName, Author, EnvironmentName, EventKind, Gates, Generation, HostName, Ledger, Moment,
-    Places, Plan, Resource, ResourceId, ResourceKind, RunId, State, Value,
+    Places, Plan, Resource, ResourceId, ResourceKind, RunId, State, Step, Value,
 };
 use crate::plan::states::to_be;
 use crate::plan::{Attendant, PlanInput, plan};
@@ -31,6 +31,8 @@ pub struct App {
     changes: BTreeMap<ResourceId, Moment>,
     last: State,
     runs: u32,
+    /// A bug for testing tests: each step is done before it is announced.
+    pub is_hasty: bool,
 }
 
 /// A run that is about to begin.
@@ -52,6 +54,7 @@ impl App {
             changes: BTreeMap::new(),
             last: State::default(),
             runs: 0,
+            is_hasty: false,
         }
     }
 
@@ -279,6 +282,22 @@ impl App {
         let known = journal.told().known();
         let steps = prospect.plan.steps.iter();
         let outcome = self.site(host, |site| {
+            let taking = Taking {
+                way: Way::Forward,
+                known: &known,
+                cancel: &Cancel::new(),
+                waits: &|_| {},
+                gates: &|_| {},
+            };
+            let is_begun = |event: &EventKind, it: &Step| matches!(event, EventKind::StepStarted { step, .. } if *step == it.id);
+            let tell = |event: EventKind| {
+                let begun = prospect.plan.steps.iter().find(|it| is_begun(&event, it));
+                if let (true, Some(step)) = (self.is_hasty, begun) {
+                    let kind = site.kind(&step.resource).unwrap();
+                    drop(site.acting(journal, taking, |context| kind.apply(context, step)));
+                }
+                tell(event);
+            };
             take_all(
                 site,
                 journal,
@@ -288,7 +307,7 @@ impl App {
                     known: &known,
                     workers: 1,
                     cancel: &Cancel::new(),
-                    tell,
+                    tell: &tell,
                 },
             )
         });

@@ -11,7 +11,7 @@ use super::guardian::{Guardian, Seen, debris, is_committed};
 use super::shapes::Shape;
 use crate::apply::Journal;
 use crate::host::memory::{Fault, Recorded};
-use crate::host::{HostErrorKind, MemoryHost, Space};
+use crate::host::{HostErrorKind, MemoryHost, ReadHost, Space};
 use crate::model::{EventKind, Plan, Step};
 
 /// A host that is neither as it was nor as it should be, or was in between as it mustn't be.
@@ -374,6 +374,12 @@ impl Trip {
     fn settles_when_full(&self, host: &MemoryHost, what: &str) -> Result<(), Lost> {
         match self.settles(host, what) {
             Err(lost) if WAITING.iter().any(|words| lost.0.contains(words)) => {
+                let journal = || host.read(&self.shape.app.journal());
+                let written = journal();
+                drop(self.shape.app.recover(host, &|_| {}));
+                if journal() != written {
+                    return Err(self.lost(what, "a way back that waits makes its journal grow"));
+                }
                 host.set_free(None);
                 self.settles(host, what)
             }

@@ -99,17 +99,14 @@ fn announced(instant: &Instant<'_>, blame: &mut impl FnMut(String)) {
     if own || quiet {
         return;
     }
-    let last = last_record(instant.durable());
+    let Announced { last, open } = announcements(instant.durable());
     let sweeping = last
         .as_deref()
         .is_some_and(|last| last.starts_with("{\"settled\""));
     let may_be_swept = primitive.name.starts_with("remove")
         && (primitive.path.to_string_lossy().contains(".rosey-")
             || primitive.path == Path::new(ROOT));
-    let begun = last
-        .as_deref()
-        .is_some_and(|last| last.starts_with("{\"begin"));
-    if !(begun || sweeping && may_be_swept) {
+    if !(open || sweeping && may_be_swept) {
         let last: String = last.unwrap_or_default().chars().take(60).collect();
         blame(format!(
             "no record in the journal announces it; the last one is {last:?}"
@@ -117,14 +114,23 @@ fn announced(instant: &Instant<'_>, blame: &mut impl FnMut(String)) {
     }
 }
 
-/// The last whole record of the journal, as far as it says what it is.
-fn last_record(tree: &Tree) -> Option<String> {
-    last_of(tree.bytes(Path::new(STATE).join("journal"))?)
+/// What a journal announces.
+struct Announced {
+    /// The beginning of its last record.
+    last: Option<String>,
+    /// Whether a step was begun and has not ended.
+    open: bool,
 }
 
-/// The beginning of the last record in a journal; what isn't chained to the one before it is left over.
-fn last_of(bytes: &[u8]) -> Option<String> {
+fn announcements(tree: &Tree) -> Announced {
+    let journal = tree.bytes(Path::new(STATE).join("journal"));
+    announcements_in(journal.unwrap_or_default())
+}
+
+/// What isn't chained to the record before it is left over.
+fn announcements_in(bytes: &[u8]) -> Announced {
     let (mut at, mut last, mut check) = (0, None, vec![0; 8]);
+    let mut open = BTreeSet::new();
     while let Some(header) = bytes.get(at..at + 12) {
         let length = u32::from_le_bytes(header[..4].try_into().unwrap()) as usize;
         let Some(record) = bytes.get(at + 12..at + 12 + length) else {
@@ -134,10 +140,30 @@ fn last_of(bytes: &[u8]) -> Option<String> {
         if next != header[4..] {
             break;
         }
+        if let Some(step) = step_in(
+            record,
+            &[r#"{"begin":{"step":""#, r#"{"begin-back":{"step":{"id":""#],
+        ) {
+            open.insert(step);
+        } else if let Some(step) = step_in(record, &[r#"{"end":{"step":""#]) {
+            open.remove(step);
+        }
         (last, check) = (Some(record), next);
         at += 12 + length;
     }
-    last.map(|record| String::from_utf8_lossy(&record[..record.len().min(60)]).into_owned())
+    let words =
+        |record: &[u8]| String::from_utf8_lossy(&record[..record.len().min(60)]).into_owned();
+    Announced {
+        last: last.map(words),
+        open: !open.is_empty(),
+    }
+}
+
+/// The name that follows one of these beginnings, as it is written.
+fn step_in<'r>(record: &'r [u8], beginnings: &[&str]) -> Option<&'r [u8]> {
+    let mut beginnings = beginnings.iter();
+    let name = beginnings.find_map(|it| record.strip_prefix(it.as_bytes()))?;
+    name.split(|byte| *byte == b'"').next()
 }
 
 /// A host, read whole.

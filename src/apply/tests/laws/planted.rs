@@ -1,7 +1,7 @@
 //! The suite is itself tested: with each of these bugs it must fail.
 //!
-//! A bug is a host that only says of a primitive that it is done, or a kind that is wrong in one thing. Nothing is
-//! planted in the program itself.
+//! A bug is a host that only says of a primitive that it is done, a kind that is wrong in one thing, or an app whose
+//! steps are done before they are announced. Nothing is planted in the program itself.
 
 use std::path::Path;
 
@@ -177,6 +177,8 @@ impl Kind for Wrong {
 enum Bug {
     Lie(fn(&Primitive) -> bool),
     Kinds(fn() -> Vec<Wrong>),
+    /// Steps are done before they are announced.
+    Hasty,
 }
 
 /// The suite has to find it; says how.
@@ -185,6 +187,7 @@ fn found(shape: &str, bug: Bug) {
     let mut shape = named(shape);
     match bug {
         Bug::Lie(lie) => lie_on(&shape.host, lie),
+        Bug::Hasty => shape.app.is_hasty = true,
         Bug::Kinds(wrong) => {
             for wrong in wrong() {
                 wrong.among(&mut shape);
@@ -261,12 +264,13 @@ macro_rules! planted {
     };
 }
 
-use Bug::{Kinds, Lie};
+use Bug::{Hasty, Kinds, Lie};
 
 const STATE: &str = super::declared::STATE;
 
 planted! {
     the_journal_is_not_synced: "a take-over", Lie(|it| at(it, "sync", "/journal") && !at(it, "sync", ".new"));
+    a_change_is_made_before_the_journal_says_so: "a take-over", Hasty;
     the_journals_name_is_not_durable: "a take-over", Lie(|it| it.name == "sync" && it.path == Path::new(STATE));
     the_journal_is_not_allocated: "a take-over", Lie(|it| at(it, "allocate", "journal"));
     a_file_is_shown_before_it_is_synced: "a take-over", Lie(|it| at(it, "sync", ".bot.conf.rosey"));

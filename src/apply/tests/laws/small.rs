@@ -1,5 +1,6 @@
 //! Every set of steps that can be finished, in an app with one resource of each kind: the way back from each, with a
-//! fault on the way there and another on the way back; and that independent steps may be taken in any order.
+//! fault on the way there and another on the way back, power cuts among them; and that independent steps may be taken
+//! in any order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -58,11 +59,47 @@ fn take(trip: &Trip, host: &MemoryHost, step: &StepId) {
     taken.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Every so many-th crash of the way back is tried after each crash on the way there.
-fn every_point(rare: u64) {
+/// How often what is tried.
+#[derive(Clone, Copy)]
+struct Rarity {
+    /// Every so many-th fault of the way back after each on the way there.
+    pairs: u64,
+    /// After every so many-th fault on the way there the power fails, too: what the disk has then.
+    cuts: u64,
+}
+
+/// What may be there when nobody is at a run any more: all that was written, where only the helper has died; and what
+/// a power cut leaves, each different disk once: nothing unsynced, all of it, and a part that a number decides.
+fn left_of(
+    host: &MemoryHost,
+    number: u64,
+    has_power_cuts: bool,
+) -> Vec<(&'static str, MemoryHost)> {
+    let mut left = vec![("died", host.fork())];
+    let mut disks: Vec<MemoryHost> = Vec::new();
+    let drawn = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for choice in [0, u64::MAX, drawn].into_iter().filter(|_| has_power_cuts) {
+        let cut = host.fork();
+        cut.crash(choice);
+        if disks.iter().any(|disk| disk.has_disk_of(&cut)) {
+            continue;
+        }
+        disks.push(cut.fork());
+        cut.reboot();
+        left.push(("cut off the power", cut));
+    }
+    left
+}
+
+/// Every fault on the way there, and some on the way back after each.
+fn every_point(rare: Rarity) {
     let trip = Trip::new(named("a small change")).unwrap_or_else(|lost| panic!("{lost}"));
     let sets = sets(&trip);
-    let (mut points, mut pairs) = (0, 0);
+    let (mut points, mut cuts, mut pairs) = (0, 0, 0);
+    let holds = |host: &MemoryHost, what: &str| {
+        trip.settles(host, what)
+            .unwrap_or_else(|lost| panic!("{lost}"));
+    };
     for (set, host) in &sets {
         for step in enabled(&trip, set) {
             let there = host.fork();
@@ -70,43 +107,58 @@ fn every_point(rare: u64) {
             take(&trip, &there, &step.id);
             for point in there.take_recorded() {
                 points += 1;
-                let whole = point.host();
-                let first = whole.primitives();
-                trip.shape.app.recover(&whole, &|_| {}).unwrap();
-                let count = whole.primitives() - first;
-                let mut at = 1 + points % rare.min(count.max(1));
-                while at <= count {
-                    let host = point.host();
-                    host.fault_at(at, Fault::CrashAfter);
-                    // What comes of it is read from the host.
-                    drop(trip.shape.app.recover(&host, &|_| {}));
-                    host.revive();
-                    let what =
-                        format!("{set:?}, {} cut off, then at {at} of {count} back", step.id);
-                    trip.settles(&host, &what)
-                        .unwrap_or_else(|lost| panic!("{lost}"));
-                    pairs += 1;
-                    at += rare;
+                let is_cut = points % rare.cuts == 0;
+                for (how, start) in left_of(&point.host(), points, is_cut) {
+                    let what = format!("{set:?}, {} {how}", step.id);
+                    let whole = start.fork();
+                    let first = whole.primitives();
+                    holds(&whole, &what);
+                    let count = whole.primitives() - first;
+                    cuts += usize::from(how != "died");
+                    let mut at = 1 + (points + pairs as u64) % rare.pairs.min(count.max(1));
+                    while at <= count {
+                        let host = start.fork();
+                        host.fault_at(at, Fault::CrashAfter);
+                        // What comes of it is read from the host.
+                        drop(trip.shape.app.recover(&host, &|_| {}));
+                        host.revive();
+                        for (again, host) in left_of(&host, at, is_cut) {
+                            holds(
+                                &host,
+                                &format!("{what}, then {again} at {at} of {count} back"),
+                            );
+                            pairs += 1;
+                        }
+                        at += rare.pairs;
+                    }
                 }
             }
         }
     }
     println!(
-        "simulated: {} sets of finished steps of {}, {points} faults forward, {pairs} pairs with one back, none lost",
+        "simulated: {} sets of finished steps of {}, {points} faults forward and {cuts} different disks after power cuts there, {pairs} pairs with one back, none lost",
         sets.len(),
         trip.prospect.plan.steps.len()
     );
     assert!(sets.len() >= 8 && points >= 100 && pairs >= 100);
+    assert!(cuts as u64 >= points / rare.cuts, "{cuts}");
 }
 
 #[test]
 fn from_every_set_of_finished_steps_with_a_fault_on_the_way_there_and_back() {
-    every_point(97);
+    every_point(Rarity { pairs: 97, cuts: 3 });
 }
 
 mod all {
+    use super::{Rarity, every_point};
+
     #[test]
     fn every_fault_there_with_every_fault_back() {
-        super::every_point(1);
+        every_point(Rarity { pairs: 1, cuts: 97 });
+    }
+
+    #[test]
+    fn a_power_cut_after_every_fault_there_and_some_back() {
+        every_point(Rarity { pairs: 17, cuts: 1 });
     }
 }
