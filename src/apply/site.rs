@@ -10,6 +10,9 @@ use crate::step::kind::{Kind, ObserveContext, Observed, StepContext};
 use super::journal::Journal;
 use super::step::Taking;
 
+/// A disk with fewer bytes left is full to who has to write.
+const FULL: u64 = 64 * 1024;
+
 /// One app on one host during a run: everything that stays the same for all of its steps.
 pub struct Site<'a> {
     /// The host.
@@ -49,6 +52,13 @@ impl Site<'_> {
     #[must_use]
     pub fn renews(&self, id: &ResourceId) -> bool {
         self.kind(id).map_or(true, Kind::renews)
+    }
+
+    /// Whether nobody can write any more where the app is.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let space = self.host.space(&self.places.root);
+        space.is_ok_and(|left| left.bytes < FULL || left.inodes == 0)
     }
 
     /// Reads a resource as it is now.

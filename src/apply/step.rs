@@ -52,6 +52,9 @@ pub enum TakeError {
     /// The journal can't be written: nothing was changed after that.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// A step failed where nobody can write any more: that says nothing about the app.
+    #[error("with no space left on this host's disk: {0}")]
+    Full(StepError),
     /// A fault in rosey itself; what it had changed by then isn't known.
     #[error("a fault in rosey: {0}")]
     Panic(String),
@@ -142,6 +145,8 @@ pub fn take(
         Err(error) if way == Way::Back => return Err(error.masked(site.mask).into()),
         taken => taken,
     };
+    // Seen at once: room may be made at any time.
+    let blameless = taken.as_ref().is_err_and(StepError::is_verdict) && site.is_full();
     // The time is taken after the change, and is recorded for a step that failed too: it may have
     // changed something. Not so of what renews nobody, whose own time only says when it was renewed
     // itself: a reload that failed was none, and a stop is none. It is recorded before reading back,
@@ -152,7 +157,14 @@ pub fn take(
         Done::Unchanged
     };
     end(site, journal, step, done, taken.is_err())?;
-    taken.map_err(|error| error.masked(site.mask))?;
+    if let Err(error) = taken {
+        let error = error.masked(site.mask);
+        return Err(if blameless {
+            TakeError::Full(error)
+        } else {
+            error.into()
+        });
+    }
     if !is_attendant(step) {
         let read_back = read_back(site, journal, known, step);
         if let Err(error) = read_back {

@@ -86,6 +86,8 @@ impl Session<'_> {
             self.forget_own(&app.places)?;
         }
         if !was_there {
+            // What a task made that is declared no more was kept in it, for as long as a generation needed that.
+            self.remove_if_empty(&root.join("built"))?;
             self.remove_if_empty(root)?;
         }
         self.runs.remove(name);

@@ -7,12 +7,9 @@ use super::ledger;
 use super::protocol::{AppAddress, Marks, Refusal, RefusalKind, Reply, StepFailure};
 use super::refuse::refusal;
 use super::session::{Answer, Session};
-use crate::apply::step::{TakeError, is_same};
+use crate::apply::step::is_same;
 use crate::apply::{Batch, Promise, Record, Settled, Way, take_all};
 use crate::model::{AppName, EventKind, Resource, ResourceId, RunId, State, StepId};
-
-/// A disk with fewer bytes left is full to who has to write.
-const FULL: u64 = 64 * 1024;
 
 impl Session<'_> {
     pub(super) fn steps(
@@ -65,7 +62,13 @@ impl Session<'_> {
             )
         })?;
         let failed = outcome.failed.into_iter().next();
-        let failed = failed.map(|(step, error)| self.step_failure(&app, step, &error));
+        let failed = failed.map(|(step, error)| StepFailure {
+            step,
+            error: error.to_string(),
+            verdict: error.is_verdict(),
+            conflict: error.is_conflict(),
+            inconclusive: error.is_inconclusive(),
+        });
         let cancelled = outcome.left.into_iter().next().map(|step| StepFailure {
             step,
             error: "the run was asked to go back before this step".to_owned(),
@@ -76,24 +79,6 @@ impl Session<'_> {
         Ok(Reply::Steps {
             failed: failed.or(cancelled),
         })
-    }
-
-    /// What is told of a step that failed. Where nobody can write any more, it says nothing about the app.
-    fn step_failure(&self, app: &App, step: StepId, error: &TakeError) -> StepFailure {
-        let space = self.host.space(&app.places.root);
-        let is_full = space.is_ok_and(|left| left.bytes < FULL || left.inodes == 0);
-        let blamed = error.is_verdict() && is_full;
-        StepFailure {
-            step,
-            error: if blamed {
-                format!("with no space left on this host's disk: {error}")
-            } else {
-                error.to_string()
-            },
-            verdict: error.is_verdict() && !is_full,
-            conflict: error.is_conflict(),
-            inconclusive: error.is_inconclusive(),
-        }
     }
 
     pub(super) fn ready(&mut self, run: &RunId, name: &AppName, promise: Promise) -> Answer {

@@ -1,6 +1,10 @@
 //! Law 10: where a secret's value is on a server, and where it is not.
 
+use std::time::Duration;
+
 use super::fleet::{Commands as _, Fleet};
+use super::guard::{in_the_middle, one, serves};
+use crate::support::wait_until;
 
 const VALUE: &str = "k9-correct-horse-battery";
 
@@ -71,4 +75,41 @@ fn a_secret_is_only_where_it_is_declared() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&state.stdout), "");
+}
+
+/// The run is a unit of its own, to which the values that it must not say are handed.
+#[test]
+fn what_the_unit_of_a_run_hears_of_a_secret_is_masked() {
+    let (fleet, _) = one();
+    fleet.declare("vars {\n", "secret \"token\" env=\"BOT_TOKEN\"\nvars {\n");
+    let task = |run: &str, undo: &str| {
+        format!(
+            "    task \"says\" {{ run \"{run}\"; undo \"{undo}\"; env TOKEN=\"{{{{ secret.token }}}}\"; }}\n"
+        )
+    };
+    let says = "echo tok=$TOKEN; exit 3";
+    let failing = task(says, "true");
+    fleet.declare("    verify {\n", &format!("{failing}    verify {{\n"));
+    let rosey = fleet.rosey().env("BOT_TOKEN", VALUE);
+    let told = |said: &str| {
+        assert!(said.contains("tok=***"), "{said}");
+        assert!(!said.contains(VALUE), "{said}");
+        let found = fleet.lab.exec(1, &SEARCH.replace("VALUE", VALUE));
+        assert_eq!(found, "");
+    };
+    let ran = rosey.run(&["apply", "lab", "--yes", "--json"]).exits(7);
+    told(&(ran.stdout + &ran.stderr));
+
+    // With nobody there it tells who comes next.
+    fleet.declare(&failing, &task("true", says));
+    let mut run = in_the_middle(&fleet, &rosey);
+    run.kill().expect("it runs");
+    run.wait().expect("it was started");
+    serves(&fleet, 1, "1.0.0");
+    let mut said = String::new();
+    wait_until("the end of the way back", Duration::from_secs(20), || {
+        said = rosey.run(&["status", "lab", "--json"]).exits(0).stdout;
+        said.contains("went back")
+    });
+    told(&said);
 }

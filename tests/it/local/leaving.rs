@@ -113,6 +113,32 @@ fn what_is_removed_leaves_data_and_nothing_that_runs() {
 }
 
 #[test]
+fn what_tasks_have_made_goes_with_the_app() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    here.apply().exits(0);
+    let task = r#"task "words" { run "mkdir -p .words && cp words.in .words/out"; inputs "words.in"; output ".words"; }"#;
+    here.add(task);
+    here.add(r#"task "migrate" once=#true { run "bin/migrate up"; undo "bin/migrate down"; inputs "migrations/"; }"#);
+    for words in ["one\n", "two\n"] {
+        project.write("bot/words.in", words);
+        here.apply().exits(0);
+    }
+    // One that is declared no more is kept for the generations that need it.
+    here.declare(task, "");
+    here.apply().exits(0);
+    assert!(here.root().join("built").exists());
+    here.rosey.run(&["remove", "test", "--yes"]).exits(0);
+    let left = Look::at([here.root()]).here();
+    let root = here.root().display().to_string();
+    let strange = left.names().find(|name| {
+        let inside = name.strip_prefix(&root).unwrap();
+        !inside.is_empty() && !inside.starts_with("/shared")
+    });
+    assert_eq!(strange, None, "{left:?}");
+}
+
+#[test]
 fn data_that_a_remove_left_can_be_taken_away_later_and_nobody_elses() {
     let project = Project::with_bot();
     let here = Here::at(&project);

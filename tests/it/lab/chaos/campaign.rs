@@ -601,7 +601,7 @@ impl Campaign<'_> {
         self.previous = None;
         let eyes = Eyes::new(&world, &world);
         let before = eyes.at_all(self.lab, 0.0);
-        self.run(&["remove", "lab", "--yes"], &[0])?;
+        let ran = self.run(&["remove", "lab", "--yes"], &[0])?;
         let whole = Whole::new(&world);
         let now = eyes.at_all(self.lab, 0.0);
         let remains: Vec<String> = now
@@ -613,13 +613,17 @@ impl Campaign<'_> {
                 };
                 let mut found = eyes::remains(&world, &whole, *host, seen, ground);
                 found.extend(eyes::lost_rows(&before[host], seen));
-                found
+                found.into_iter().map(move |it| format!("h{host}: {it}"))
             })
             .collect();
         if remains.is_empty() {
             Ok(())
         } else {
-            Err(format!("removed, and still there: {}", remains.join("; ")))
+            Err(format!(
+                "removed, and still there:\n{}\n--- what it said\n{}",
+                remains.join("\n"),
+                ran.stderr
+            ))
         }
     }
 }
