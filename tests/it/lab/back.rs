@@ -1,6 +1,8 @@
 //! Releases that don't work out: every host is as it was, byte for byte, and the same is not tried again unasked.
 
 use super::fleet::{Commands as _, Fleet};
+use super::guard::serves;
+use crate::support::Ran;
 
 /// Gives the second host a fault of its own.
 pub fn break_second(fleet: &Fleet, fault: &str) {
@@ -89,4 +91,41 @@ fn a_first_deploy_that_fails_leaves_nothing_behind() {
     fleet.declare("fault \"\"", "fault \"exit\"");
     fleet.rosey().apply().exits(7);
     fleet.must_be(&before);
+}
+
+/// What somebody changes meanwhile on one host is never overwritten, and keeps no other host from going back.
+#[test]
+fn what_was_changed_by_hand_meanwhile_needs_a_person_and_nothing_else_does() {
+    let fleet = Fleet::deployed(2);
+    let before = fleet.snapshots();
+    fleet.version("2.0.0");
+    fleet.declare("fault \"\"", "fault \"unhealthy\"");
+    fleet.declare("waves 1 \"100%\"", "waves \"100%\"");
+    let rosey = fleet.rosey();
+    let run = rosey.start(&["apply", "lab", "--yes", "--json"]);
+    for host in fleet.lab.hosts() {
+        serves(&fleet, host, "2.0.0");
+    }
+    let current = "/opt/rosey-bot/current";
+    let relink = format!("ln -sfn /opt {current}");
+    fleet.lab.exec(1, &relink);
+    let output = run.wait_with_output().expect("it was started");
+    let lines = Ran::new("apply".to_owned(), &output).exits(8).json_lines();
+    let outcome = lines.last().expect("there is an outcome");
+    assert_eq!(outcome["outcome"], "stuck");
+    let named = lines
+        .iter()
+        .filter_map(|line| line["message"].as_str())
+        .any(|words| words.contains(current) && words.starts_with("h1"));
+    assert!(named, "{lines:#?}");
+    assert_eq!(fleet.lab.exec(1, &format!("readlink {current}")), "/opt");
+    before[&2].must_equal(&fleet.snapshots()[&2]);
+    assert_eq!(fleet.health(2)["version"], "1.0.0");
+    let status = rosey.run(&["status", "lab"]).exits(0);
+    assert!(status.stdout.contains(current), "{}", status.stdout);
+
+    // Healing is agreeing: the same as a change by hand at any other time.
+    rosey.run(&["drift", "lab", "--heal", "--yes"]).exits(0);
+    assert_eq!(fleet.served(), ["1.0.0"; 2]);
+    rosey.drift().exits(0);
 }
