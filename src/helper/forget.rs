@@ -27,6 +27,14 @@ struct Trace {
     was_there: bool,
 }
 
+/// Whether something was there before rosey came.
+fn was_found(ledger: &Ledger, path: &Path) -> bool {
+    ledger.found().is_some_and(|found| {
+        let mut names = found.state.resources.keys().map(|id| Path::new(&id.name));
+        names.any(|name| name == path)
+    })
+}
+
 impl Session<'_> {
     /// Takes it away. What can't be removed yet is waited for: afterwards nobody knows that it is rosey's.
     pub(super) fn forget(&mut self, id: u64, run: &RunId, name: &AppName, data: bool) -> Answer {
@@ -60,10 +68,7 @@ impl Session<'_> {
             return Err(refusal(RefusalKind::Stale, words));
         }
         match (ledger, self.trace(app)?) {
-            (Some(ledger), _) => Ok(ledger.found().is_some_and(|found| {
-                let mut names = found.state.resources.keys().map(|id| Path::new(&id.name));
-                names.any(|name| name == root)
-            })),
+            (Some(ledger), _) => Ok(was_found(&ledger, root)),
             (None, Some(trace)) => Ok(trace.was_there),
             // A directory of this name may be anybody's.
             (None, None) => {
@@ -85,9 +90,13 @@ impl Session<'_> {
         } else {
             self.forget_own(&app.places)?;
         }
+        // What a task made that is declared no more was kept in it, for as long as a generation needed that.
+        let built = root.join("built");
+        let ledger = self.ledger(app)?;
+        if ledger.is_some_and(|ledger| !was_found(&ledger, &built)) {
+            self.remove_if_empty(&built)?;
+        }
         if !was_there {
-            // What a task made that is declared no more was kept in it, for as long as a generation needed that.
-            self.remove_if_empty(&root.join("built"))?;
             self.remove_if_empty(root)?;
         }
         self.runs.remove(name);
