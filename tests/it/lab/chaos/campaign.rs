@@ -573,7 +573,7 @@ impl Campaign<'_> {
                 known: &known,
             };
             found.extend(
-                eyes::differences(world, &whole, *host, seen, ground)
+                eyes::differences(&whole, *host, seen, ground)
                     .into_iter()
                     .map(|it| format!("h{host}: {it}")),
             );
@@ -611,7 +611,7 @@ impl Campaign<'_> {
                     base: &self.base[host],
                     known: &[&before[host].picture],
                 };
-                let mut found = eyes::remains(&world, &whole, *host, seen, ground);
+                let mut found = eyes::remains(&whole, *host, seen, ground);
                 found.extend(eyes::lost_rows(&before[host], seen));
                 found.into_iter().map(move |it| format!("h{host}: {it}"))
             })

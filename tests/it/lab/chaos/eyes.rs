@@ -105,15 +105,9 @@ impl Eyes {
 }
 
 /// How a host differs from what is declared for it; nothing when it is exactly that, and serves it.
-pub fn differences(
-    world: &World,
-    whole: &Whole,
-    number: usize,
-    host: &Host,
-    ground: Ground<'_>,
-) -> Vec<String> {
+pub fn differences(whole: &Whole, number: usize, host: &Host, ground: Ground<'_>) -> Vec<String> {
     let mut found = whole.differences(number, &host.picture, ground);
-    for app in world.apps.iter().filter(|app| app.hosts.contains(&number)) {
+    for app in whole.apps_on(number) {
         let seen = &host.facts.apps[&app.name];
         let mut differs = |what: &str, is: &dyn std::fmt::Debug, should: &dyn std::fmt::Debug| {
             found.push(format!(
@@ -148,15 +142,9 @@ pub fn differences(
 }
 
 /// What of apps that were removed is still there, besides what they wrote and the backups of it.
-pub fn remains(
-    world: &World,
-    whole: &Whole,
-    number: usize,
-    host: &Host,
-    ground: Ground<'_>,
-) -> Vec<String> {
+pub fn remains(whole: &Whole, number: usize, host: &Host, ground: Ground<'_>) -> Vec<String> {
     let mut found = whole.remains(number, &host.picture, ground);
-    for app in world.apps.iter().filter(|app| app.hosts.contains(&number)) {
+    for app in whole.apps_on(number) {
         let seen = &host.facts.apps[&app.name];
         if let Some(directory) = &seen.cwd {
             found.push(format!("{}: a process in {directory}", app.name));

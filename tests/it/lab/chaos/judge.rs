@@ -62,9 +62,9 @@ impl Case<'_> {
             .filter(|line| !self.stays(line))
             .collect();
         let from_new = if self.removing {
-            remains(self.new, self.whole, number, now, ground)
+            remains(self.whole, number, now, ground)
         } else {
-            differences(self.new, self.whole, number, now, ground)
+            differences(self.whole, number, now, ground)
         };
         match (from_old.is_empty(), from_new.is_empty()) {
             (true, true) => Class::Both,
@@ -260,7 +260,7 @@ pub fn serves(
                 base: &case.base[host],
                 known: &[&case.before[host].picture, &seen.picture],
             };
-            differences(old, &whole, *host, seen, ground)
+            differences(&whole, *host, seen, ground)
                 .into_iter()
                 .map(move |it| format!("h{host}: as it was, but {it}"))
         })

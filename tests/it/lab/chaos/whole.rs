@@ -45,11 +45,21 @@ impl Whole {
         Self { apps }
     }
 
+    /// The apps that a host has to have.
+    pub fn apps_on(&self, number: usize) -> impl Iterator<Item = &App> {
+        self.on(number).map(|parts| &parts.app)
+    }
+
+    fn on(&self, number: usize) -> impl Iterator<Item = &Parts> {
+        let parts = self.apps.iter();
+        parts.filter(move |it| it.app.hosts.contains(&number))
+    }
+
     /// How a host differs from it.
     pub fn differences(&self, number: usize, now: &Snapshot, ground: Ground<'_>) -> Vec<String> {
         let mut expected = BTreeMap::new();
         let mut places = Vec::new();
-        for parts in self.apps.iter().filter(|it| it.app.hosts.contains(&number)) {
+        for parts in self.on(number) {
             expected.extend(parts.lines(now));
             places.push(Place::new(&parts.app.root(), now));
         }
@@ -60,7 +70,7 @@ impl Whole {
     pub fn remains(&self, number: usize, now: &Snapshot, ground: Ground<'_>) -> Vec<String> {
         let mut expected = BTreeMap::new();
         let mut places = Vec::new();
-        for parts in self.apps.iter().filter(|it| it.app.hosts.contains(&number)) {
+        for parts in self.on(number) {
             expected.extend(directories(&parts.app.root()));
             places.push(Place {
                 data: format!("{}/shared/data/", parts.app.root()),
