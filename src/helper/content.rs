@@ -38,7 +38,7 @@ impl Session<'_> {
         for manifest in manifests.values() {
             digests.extend(manifest.files().map(|(_, digest, _)| digest));
             // The way back may need to know it when the controller is gone. Without a run there is none.
-            if self.held.contains_key(&address.app) {
+            if self.goes_on(&address.app) {
                 store.keep_manifest(manifest)?;
             }
         }
@@ -60,6 +60,14 @@ impl Session<'_> {
 
     pub(super) fn pack(&mut self, id: u64, address: &AppAddress) -> Answer {
         let app = self.locked(&address.app).map(|held| held.app.clone());
+        // What arrives late would make a root anew that has just gone.
+        let app = app.and_then(|app| {
+            if self.goes_on(&address.app) {
+                return Ok(app);
+            }
+            let words = format!("no run of {} takes content here", address.app);
+            Err(refusal(RefusalKind::NoSuchRun, words))
+        });
         let mut incoming = Incoming {
             id,
             inbox: &mut self.inbox,

@@ -374,6 +374,14 @@ impl<'h> Session<'h> {
         })
     }
 
+    /// Whether a run of an app goes on here, and may bring what it needs.
+    pub fn goes_on(&self, app: &AppName) -> bool {
+        let goes_on =
+            |told: &crate::apply::Told| told.settled.is_none() && told.going_back.is_none();
+        let open = self.runs.get(app);
+        open.is_some_and(|open| open.here && open.journal.ask(goes_on))
+    }
+
     /// The ledger of an app; none before its first run.
     pub fn ledger(&self, app: &App) -> Result<Option<Ledger>, Refusal> {
         Ok(super::ledger::load(self.host.as_read(), &app.places.state)?)

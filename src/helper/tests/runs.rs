@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Place, begin};
 use crate::apply::tests::toy::{KINDS, difference};
-use crate::content::{PackWriter, Store, make_own};
+use crate::content::{Manifest, PackWriter, Store, make_own};
 use crate::helper::protocol::{Message, PACK_CREDIT, PACK_FRAME, RefusalKind, Reply, Request};
 use crate::helper::recover::recover;
 use crate::helper::registry::Registry;
@@ -384,7 +384,7 @@ fn a_plan_that_is_stale_begins_nothing() {
 fn content_comes_by_credit_and_goes_out_again() {
     let place = Place::new();
     let mut client = place.client();
-    assert!(matches!(client.lock(&place, "1"), Reply::Done));
+    client.begin(&place, "1", &place.wanted(&[("a", "1")]));
     // More than the credit, and nothing that compresses.
     let mut content = vec![0; 3 * PACK_CREDIT as usize];
     blake3::Hasher::new().finalize_xof().fill(&mut content);
@@ -445,13 +445,44 @@ fn content_comes_by_credit_and_goes_out_again() {
 fn a_damaged_pack_is_refused_and_the_session_goes_on() {
     let place = Place::new();
     let mut client = place.client();
-    assert!(matches!(client.lock(&place, "1"), Reply::Done));
+    client.begin(&place, "1", &place.wanted(&[("a", "1")]));
     let app = place.address();
     let id = client.send(Request::Pack { app });
     client.bytes(b"no pack at all");
     client.message(&Message::PackEnd { id, bytes: 14 });
     assert_eq!(refused(client.answer(id)), RefusalKind::Host);
     assert!(client.survey(&place).holder.is_some());
+}
+
+#[test]
+fn content_that_comes_after_the_way_back_is_refused_and_leaves_nothing() {
+    let place = Place::new();
+    let mut client = place.client();
+    std::fs::remove_dir_all(place.root()).unwrap();
+    client.begin(&place, "1", &place.wanted(&[("a", "1")]));
+    let back = client.ask(go_back("1"));
+    assert!(matches!(back, Reply::WentBack(_)), "{back:?}");
+    assert!(!place.root().exists());
+    let manifest = Manifest::default();
+    let lacking = client.ask(Request::Lacking {
+        app: place.address(),
+        manifests: BTreeMap::from([(manifest.digest().to_string(), manifest)]),
+        digests: BTreeSet::new(),
+    });
+    assert!(matches!(lacking, Reply::Lacking(_)), "{lacking:?}");
+    let content = b"late".to_vec();
+    let mut pack = PackWriter::new(Vec::new()).unwrap();
+    let size = content.len() as u64;
+    pack.add(&Digest::of(&content), size, &mut &content[..])
+        .unwrap();
+    let pack = pack.finish().unwrap();
+    let app = place.address();
+    let id = client.send(Request::Pack { app });
+    client.bytes(&pack);
+    let bytes = pack.len() as u64;
+    client.message(&Message::PackEnd { id, bytes });
+    assert_eq!(refused(client.answer(id)), RefusalKind::NoSuchRun);
+    assert!(!place.root().exists());
 }
 
 #[test]
