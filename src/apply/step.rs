@@ -1,5 +1,7 @@
 //! One step: read, compare, journal, change, read back.
 
+use std::cell::Cell;
+
 use thiserror::Error;
 
 use super::graph::Cancel;
@@ -8,7 +10,7 @@ use super::record::Record;
 use super::site::Site;
 use crate::host::HostErrorKind;
 use crate::model::{Action, GateResult, Resource, ResourceId, ResourceKind, Step};
-use crate::step::kind::{Change, Kind, Named, StepError};
+use crate::step::kind::{Change, Kind, Named, StepContext, StepError};
 
 /// Which way a step leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,13 +142,27 @@ pub fn take(
         }
     }
     announce(journal, way, step)?;
-    let taken = match site.acting(journal, taking, |context| kind.apply(context, step)) {
+    let was_full = Cell::new(false);
+    let taken = site.acting(journal, taking, |context| {
+        // Room may be made at any time. Whoever waits asks this again and again.
+        let cancelled = || {
+            was_full.set(was_full.get() || site.is_full());
+            (context.cancelled)()
+        };
+        cancelled();
+        let context = StepContext {
+            cancelled: &cancelled,
+            ..*context
+        };
+        kind.apply(&context, step)
+    });
+    let taken = match taken {
         // It is tried again, for as long as the host refuses, and the journal has no room for every try.
         Err(error) if way == Way::Back => return Err(error.masked(site.mask).into()),
         taken => taken,
     };
-    // Seen at once: room may be made at any time.
-    let blameless = taken.as_ref().is_err_and(StepError::is_verdict) && site.is_full();
+    let is_verdict = taken.as_ref().is_err_and(StepError::is_verdict);
+    let blameless = is_verdict && (was_full.get() || site.is_full());
     // The time is taken after the change, and is recorded for a step that failed too: it may have
     // changed something. Not so of what renews nobody, whose own time only says when it was renewed
     // itself: a reload that failed was none, and a stop is none. It is recorded before reading back,

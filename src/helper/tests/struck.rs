@@ -7,7 +7,7 @@ use super::client::{Client, Place, begin};
 use super::runs::in_memory;
 use crate::apply::tests::toy::{KINDS, Note, difference};
 use crate::helper::protocol::{AppAddress, Reply, Request};
-use crate::host::{HostError, Space};
+use crate::host::{HostError, MemoryHost, Space};
 use crate::model::{
     AppName, Author, Reason, Resource, ResourceId, ResourceKind, RunId, State, Step, StepKind,
     Thing,
@@ -17,7 +17,18 @@ use crate::step::kind::{
 };
 
 /// A note, before which something happens.
-struct After(fn(&Step) -> Result<(), StepError>);
+struct After(Box<Happens>);
+
+type Happens = dyn Fn(&StepContext<'_>, &Step) -> Result<(), StepError> + Send + Sync;
+
+/// The toy kinds with another in the place of its like.
+fn with(kind: After) -> &'static [&'static dyn Kind] {
+    let kind: &'static dyn Kind = Box::leak(Box::new(kind));
+    let mut kinds = KINDS.to_vec();
+    let like = kinds.iter_mut().find(|it| it.resource() == kind.resource());
+    *like.expect("there is a toy kind of each") = kind;
+    kinds.leak()
+}
 
 static MET: Mutex<usize> = Mutex::new(0);
 static ARRIVED: Condvar = Condvar::new();
@@ -50,7 +61,7 @@ impl Kind for After {
         Note.observe(context, id, wanted)
     }
     fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
-        (self.0)(step)?;
+        (self.0)(context, step)?;
         Note.apply(context, step)
     }
     fn sweep(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
@@ -59,7 +70,7 @@ impl Kind for After {
 }
 
 /// Goes back only when two do so at the same time.
-fn meet(step: &Step) -> Result<(), StepError> {
+fn meet(_: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
     if step.to.is_none() {
         let mut met = MET.lock().unwrap();
         *met += 1;
@@ -76,26 +87,29 @@ fn meet(step: &Step) -> Result<(), StepError> {
 
 #[test]
 fn what_fails_on_a_full_disk_says_nothing_about_the_app() {
-    let fails = |step: &Step| match step.to {
-        Some(_) => Err(StepError::Gates("the bot doesn't answer".to_owned())),
-        None => Ok(()),
-    };
-    let fails: &'static dyn Kind = Box::leak(Box::new(After(fails)));
-    let mut kinds = KINDS.to_vec();
-    let note = kinds
-        .iter_mut()
-        .find(|it| it.resource() == fails.resource());
-    *note.unwrap() = fails;
-    let kinds = kinds.leak();
-    for (left, verdict) in [(1 << 20, true), (1 << 10, false)] {
+    for (left, at_last, verdict) in [
+        (1 << 20, 1 << 20, true),
+        (1 << 20, 1 << 10, false),
+        // It had failed by the time at which room was made.
+        (1 << 10, 1 << 20, false),
+    ] {
         let place = Place::new();
         let host = in_memory(&place);
-        let mut client = Client::on(host.clone(), place.options(kinds));
+        let room = move |host: &MemoryHost, bytes| {
+            host.set_free(Some(Space { bytes, inodes: 100 }));
+        };
+        let struck = host.clone();
+        let kinds = with(After(Box::new(move |context, step| {
+            if step.to.is_none() {
+                return Ok(());
+            }
+            room(&struck, left);
+            assert!(!(context.cancelled)());
+            room(&struck, at_last);
+            Err(StepError::Gates("the bot doesn't answer".to_owned()))
+        })));
+        let mut client = Client::on(host, place.options(kinds));
         let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
-        host.set_free(Some(Space {
-            bytes: left,
-            inodes: 100,
-        }));
         let Reply::Steps { failed } = client.steps("1", &plan) else {
             panic!("the step fails");
         };
@@ -108,7 +122,7 @@ fn what_fails_on_a_full_disk_says_nothing_about_the_app() {
 #[test]
 fn apps_that_lose_their_controller_go_back_side_by_side() {
     let place = Place::new();
-    let mut client = place.client_of(&[&After(meet)]);
+    let mut client = place.client_of(with(After(Box::new(meet))));
     let addresses = ["one", "other"].map(|name| {
         let root = place.root().join(name);
         std::fs::create_dir(&root).unwrap();
