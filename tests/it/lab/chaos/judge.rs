@@ -10,7 +10,7 @@ use super::blow::Blow;
 use super::campaign::Struck;
 use super::eyes::{Facts, Host, differences, lost_rows, remains};
 use super::whole::{Ground, Whole, is_aside};
-use super::world::World;
+use super::world::{App, World};
 use crate::support::{Ran, Snapshot};
 
 /// What a host is at.
@@ -42,6 +42,7 @@ pub struct Case<'a> {
     pub removing: bool,
     pub broken: bool,
     pub healing: bool,
+    pub old: &'a World,
     pub new: &'a World,
     pub whole: &'a Whole,
     /// The hosts before anything was deployed.
@@ -91,7 +92,9 @@ impl Case<'_> {
                 .iter()
                 .any(|path| line.starts_with(&format!("+ {path}: directory")))
         };
-        self.new.apps.iter().any(|app| {
+        // A rollback takes back a migration that only what stood before has.
+        let migrates = |app: &App| app.migrations.is_some();
+        self.old.apps.iter().chain(&self.new.apps).any(|app| {
             let root = app.root();
             // A migration uses all that its release leads to, and so does its undo.
             let made = ["releases", "built", "shared/local.env"]
@@ -99,7 +102,7 @@ impl Case<'_> {
                 .any(|it| line.starts_with(&format!("+ {root}/{it}")));
             let path = line.trim_start_matches("+ ").split(": ").next();
             let aside = line.starts_with("+ /etc/") && path.is_some_and(is_aside);
-            self.act_is_first && shared(&root) || app.migrations.is_some() && (made || aside)
+            self.act_is_first && shared(&root) || migrates(app) && (made || aside)
         })
     }
 }
