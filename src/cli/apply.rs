@@ -10,7 +10,7 @@ use crate::fleet::prospect::Survey;
 use crate::fleet::run::RunEnd;
 use crate::model::{HostName, Outcome, OutcomeKind, Plan};
 use crate::plan::saved::SavedPlan;
-use crate::report::progress::Volume;
+use crate::report::display::Volume;
 
 use super::anew::{Anew, heads};
 use super::approval::{self, Given, Proposal, refuse_blocked};
@@ -41,7 +41,7 @@ pub(super) async fn run(
     };
     let Applied { outcome, first } = applied;
     let exit = talk.end(&outcome).await;
-    let silent = arguments.json || session.volume == Volume::Quiet;
+    let silent = arguments.json || session.display.volume == Volume::Quiet;
     if let (OutcomeKind::Applied, Some(environment), false) = (outcome.outcome, first, silent) {
         say!("{}", next_steps(&environment));
     }

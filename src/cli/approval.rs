@@ -7,7 +7,7 @@ use dialoguer::console::{Key, Term};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::model::{Action, Finding, FindingClass, Plan};
-use crate::report::progress::Volume;
+use crate::report::display::Volume;
 use crate::report::{PlanView, plan_text};
 
 use super::Session;
@@ -70,7 +70,7 @@ pub(super) struct Proposal<'a> {
 pub(super) async fn propose(session: &Session, proposal: Proposal<'_>) -> Result<(), CommandError> {
     let given = proposal.given;
     // Who is asked sees what about, however quiet it is to be.
-    let shown = session.volume > Volume::Quiet || asks(session, given);
+    let shown = session.display.volume > Volume::Quiet || asks(session, given);
     if !proposal.json && !given.is_reviewed() && shown {
         say!("{}", plan_text(&proposal.view).trim_end());
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +15,8 @@ use crate::fleet::prospect::{Prospect, Survey};
 use crate::fleet::readback::host_outcome;
 use crate::fleet::run::{ContentSource, Run, RunEnd, conduct};
 use crate::model::{Event, EventKind, Outcome, OutcomeKind};
-use crate::report::progress::{Progress, Volume};
+use crate::report::display::Volume;
+use crate::report::progress::Progress;
 use crate::report::{event_line, summary};
 
 use super::Session;
@@ -46,6 +47,7 @@ pub(super) struct Talk {
     sender: UnboundedSender<Event>,
     events: Events,
     consumer: tokio::task::JoinHandle<()>,
+    progress: Arc<Mutex<Progress>>,
     json: bool,
     quiet: bool,
     cancelling: Cancelling,
@@ -126,16 +128,18 @@ impl Talk {
     /// Begins to talk: one JSON object a line on stdout, or to a person on stderr; the history listens too.
     pub fn begin(session: &Session, json: bool) -> Self {
         let (sender, mut receiver) = unbounded_channel::<Event>();
-        let (volume, terminal) = (session.volume, session.around.terminal);
+        let quiet = session.display.volume == Volume::Quiet;
+        let display = session.display.clone();
+        let progress = Arc::new(Mutex::new(Progress::on(display)));
+        let shown = Arc::clone(&progress);
         let consumer = tokio::spawn(async move {
-            let mut progress = Progress::new(volume, terminal);
             let mut reminding = tokio::time::interval(REMINDING);
             loop {
                 let heard = tokio::select! {
                     biased;
                     heard = receiver.recv() => heard,
                     _ = reminding.tick() => {
-                        progress.remind(Instant::now());
+                        locked(&shown).remind(Instant::now());
                         continue;
                     }
                 };
@@ -143,7 +147,7 @@ impl Talk {
                 if json {
                     print_line(&event_line(&event));
                 } else {
-                    progress.show(&event, Instant::now());
+                    locked(&shown).show(&event, Instant::now());
                 }
                 // The last event, whoever else may still hold the stream.
                 if matches!(event.kind, EventKind::Outcome(_)) {
@@ -156,8 +160,9 @@ impl Talk {
             sender,
             events,
             consumer,
+            progress,
             json,
-            quiet: volume == Volume::Quiet,
+            quiet,
             cancelling: on_signals(),
             acting: watch::channel(false).0,
             seen: Mutex::default(),
@@ -168,6 +173,11 @@ impl Talk {
     /// The same where changes have an exit code of their own.
     pub fn detailed(self, detailed: bool) -> Self {
         Self { detailed, ..self }
+    }
+
+    /// What was waited for is over, and no event says so.
+    pub fn calm(&self) {
+        locked(&self.progress).clear();
     }
 
     /// Notes how the hosts are, for an outcome without a run.
@@ -314,6 +324,11 @@ impl Talk {
         self.consumer.await.ok();
         error
     }
+}
+
+fn locked(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
+    // Whole after each event, so a panic elsewhere leaves nothing half shown.
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Prints the outcome of a command that was refused before it could begin to talk.

@@ -12,12 +12,13 @@ use crate::fleet::ask::AskError;
 use crate::fleet::compose;
 use crate::fleet::connection::Pulse;
 use crate::fleet::declared::{self, AppContent, Declared, DeclaredContent, Declaring};
+use crate::fleet::pending::Pending;
 use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Look, Prospect, ProspectError, Sought, Survey, Wanted, survey_some};
 use crate::fleet::reach::{ReachError, Reached, Reaching, connections, reach};
 use crate::fleet::run::Fleet;
 use crate::helper::protocol::{AppAddress, RefusalKind, SecretBytes};
-use crate::model::{AppName, HostFacts, HostName, Masks, State, Wave};
+use crate::model::{AppName, HostFacts, HostName, Masks, State, Wave, few};
 use crate::remote::{self, HelperSources, Helpers, PassphrasePrompt};
 use crate::step::registry::registry;
 
@@ -216,7 +217,7 @@ pub(super) fn reaching(
     ssh.agent_socket = around.agent.clone();
     ssh.ssh_program = Some(PathBuf::from("ssh"));
     if around.person {
-        ssh.prompt = Some(Arc::new(TerminalPrompt));
+        ssh.prompt = Some(Arc::new(TerminalPrompt(session.pending.clone())));
     }
     let sources = HelperSources {
         own: program.clone(),
@@ -230,6 +231,7 @@ pub(super) fn reaching(
         patience: PATIENCE,
         withheld: project.secret_variables(),
         pulse: Pulse::for_guard(project.environment.rollout.guard),
+        pending: session.pending.clone(),
     }))
 }
 
@@ -338,6 +340,8 @@ impl Deployment {
         let apps: Vec<AppName> = apps.into_iter().collect();
         let (project, around) = (self.project.clone(), session.around.clone());
         let version = version.map(ToOwned::to_owned);
+        let of = few(apps.iter().map(ToString::to_string));
+        let reading = session.pending.begin("reading the source of", of);
         // Builds and large trees take their time: on a thread of their own, so that a signal is heard meanwhile.
         let read = tokio::task::spawn_blocking(move || {
             let secrets = project.secrets(&around)?;
@@ -348,6 +352,7 @@ impl Deployment {
             Ok(read) => read?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
+        drop(reading);
         let commits: BTreeSet<_> = sources
             .values()
             .filter_map(|it| it.commit.clone())
@@ -549,11 +554,12 @@ fn wrong_declaration(errors: Vec<ConfigErrors>) -> CommandError {
     CommandError::all_places(Exit::DECLARATION, errors)
 }
 
-/// Asks on the terminal.
-pub(super) struct TerminalPrompt;
+/// Asks on the terminal, where nothing is shown meanwhile.
+pub(super) struct TerminalPrompt(pub Pending);
 
 impl PassphrasePrompt for TerminalPrompt {
     fn passphrase(&self, key: &Path, attempt: u32) -> Option<Zeroizing<String>> {
+        let _hidden = self.0.hide();
         let again = if attempt > 1 { "That was not it. " } else { "" };
         let prompt = format!("{again}Passphrase of {}", key.display());
         dialoguer::Password::new()

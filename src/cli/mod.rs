@@ -55,20 +55,28 @@ mod waiting;
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 
-use crate::report::progress::Volume;
+use crate::fleet::pending::Pending;
+use crate::report::display::{Display, PendingLine, Volume};
 use arguments::{Arguments, Command};
 use conducting::print_refused;
 use error::CommandError;
 use exit::Exit;
 use surroundings::Surroundings;
 
+/// How often it is shown what is waited for.
+const SHOWING: Duration = Duration::from_millis(100);
+
 /// What every command gets.
 struct Session {
     around: Surroundings,
-    volume: Volume,
+    /// Where a person looks.
+    display: Display,
+    /// What is waited for while no event tells of it.
+    pending: Pending,
 }
 
 /// Runs the command line; its exit code is the program's.
@@ -117,9 +125,12 @@ fn on_the_controller(arguments: Arguments) -> Result<Exit, CommandError> {
         (false, 0) => Volume::Usual,
         (false, _) => Volume::Verbose,
     };
+    let around = Surroundings::read()?;
+    let display = Display::new(volume, around.terminal);
     let session = Session {
-        around: Surroundings::read()?,
-        volume,
+        pending: Pending::on(Box::new(PendingLine::on(display.clone()))),
+        display,
+        around,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -127,7 +138,16 @@ fn on_the_controller(arguments: Arguments) -> Result<Exit, CommandError> {
         .map_err(|error| {
             CommandError::new(Exit::ERROR, format!("threads can't be started: {error}"))
         })?;
+    let pending = session.pending.clone();
+    runtime.spawn(async move {
+        loop {
+            tokio::time::sleep(SHOWING).await;
+            pending.show(Instant::now());
+        }
+    });
     let ended = runtime.block_on(dispatch(&session, arguments.command));
+    // What nobody waits for any more may still be under way.
+    let _hidden = session.pending.hide();
     // A thread that waits for a person's answer or for a host must not hold up the end.
     runtime.shutdown_background();
     ended

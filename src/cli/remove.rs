@@ -11,7 +11,7 @@ use crate::fleet::run::RunEnd;
 use crate::fleet::{Locked, removed};
 use crate::model::{Outcome, OutcomeKind, Plan};
 use crate::report::PlanView;
-use crate::report::progress::Volume;
+use crate::report::display::Volume;
 
 use super::anew::{Anew, heads};
 use super::approval::{self, Consent, Given, Proposal, refuse_blocked};
@@ -175,7 +175,7 @@ async fn prepare(
     if anew.is_agreed(&prospect.plan) {
         return Ok(removing(deployment, survey, prospect));
     }
-    if arguments.with_data && session.volume > Volume::Quiet {
+    if arguments.with_data && session.display.volume > Volume::Quiet {
         say!("data in shared/ and all backups go too");
     }
     let data = if arguments.with_data {

@@ -29,7 +29,7 @@ pub(super) async fn run(
     ssh.ssh_program = Some("ssh".into());
     if around.person {
         // A jump host on the way may want a key that has a passphrase.
-        ssh.prompt = Some(Arc::new(TerminalPrompt));
+        ssh.prompt = Some(Arc::new(TerminalPrompt(session.pending.clone())));
     }
     let target = find(session, &arguments.host)?;
     let unreachable = |error: &dyn std::fmt::Display| {

@@ -47,5 +47,7 @@ pub(super) async fn until_free(
         tokio::time::sleep(PAUSE).await;
         survey = deployment.survey(std::collections::BTreeMap::new()).await?;
     }
+    // A plan is shown next, and perhaps a question.
+    talk.calm();
     Ok(waited.is_some())
 }

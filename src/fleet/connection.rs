@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::ask::AskError;
+use super::pending::{Pending, Waited};
 use crate::helper::frame::{self, Frame};
 use crate::helper::protocol::{Message, Reply, Request};
 use crate::helper::wire;
@@ -98,6 +99,7 @@ pub struct Connection {
     outgoing: mpsc::Sender<Vec<u8>>,
     next: Arc<AtomicU64>,
     pulse: Pulse,
+    pending: Pending,
     /// Frames of bytes don't say whose they are: one pack at a time goes out.
     pub(super) sending: Arc<tokio::sync::Mutex<()>>,
     /// And one comes in.
@@ -126,6 +128,31 @@ struct Open {
     answer: oneshot::Sender<Result<Reply, ConnectionLost>>,
     sink: Sink,
     credit: Option<watch::Sender<u64>>,
+    _waited: Waited,
+}
+
+/// What a host does, in words that its name follows.
+fn doing(request: &Request) -> &'static str {
+    match request {
+        Request::Hello { .. } => "starting rosey on",
+        Request::Told { .. }
+        | Request::Conceal { .. }
+        | Request::Survey { .. }
+        | Request::Observe { .. }
+        | Request::Manifests { .. } => "reading what is on",
+        Request::Gates { .. } => "reading the gates of",
+        Request::Lock { .. } => "locking",
+        Request::Begin(_) => "opening the run on",
+        Request::Lacking { .. } | Request::Pack { .. } | Request::Supply { .. } => {
+            "sending content to"
+        }
+        Request::Steps { .. } => "taking steps on",
+        Request::Ready { .. } => "waiting for all to be durable on",
+        Request::Commit { .. } => "committing on",
+        Request::Prune { .. } | Request::Forget { .. } => "removing what goes from",
+        Request::Settle { .. } | Request::GoBack { .. } | Request::Break { .. } => "going back on",
+        _ => "waiting for the answer of",
+    }
 }
 
 /// A part of a pack that comes in.
@@ -274,9 +301,16 @@ impl Connection {
             outgoing,
             next: Arc::new(AtomicU64::new(1)),
             pulse,
+            pending: Pending::default(),
             sending: Arc::default(),
             receiving: Arc::default(),
         }
+    }
+
+    /// The same, with somebody who is told of each request that is waited for.
+    #[must_use]
+    pub fn watched(self, pending: Pending) -> Self {
+        Self { pending, ..self }
     }
 
     /// The host's name in the declaration.
@@ -322,6 +356,7 @@ impl Connection {
         credit: Option<watch::Sender<u64>>,
     ) -> Result<Answer, AskError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let waited = self.pending.begin(doing(&request), self.host());
         let frame = frame::encode_message(&Message::Request { id, request });
         let frame = frame.map_err(|error| AskError::Content {
             host: self.host().clone(),
@@ -339,6 +374,7 @@ impl Connection {
                     answer,
                     sink,
                     credit,
+                    _waited: waited,
                 },
             );
         }

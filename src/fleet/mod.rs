@@ -21,6 +21,7 @@ pub mod events;
 mod lock;
 pub mod mixed;
 pub mod pack;
+pub mod pending;
 pub mod progress;
 pub mod readback;
 mod rounds;

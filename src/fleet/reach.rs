@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::ask::AskError;
 use super::connection::{Connection, Pulse, Transport};
+use super::pending::Pending;
 use super::run::Fleet;
 use crate::config::{Elevation, Host, Reach, SshTarget, expand_home};
 use crate::model::{HostFacts, HostName};
@@ -75,6 +76,8 @@ pub struct Reaching {
     pub withheld: Vec<String>,
     /// How often signs of life are sent.
     pub pulse: Pulse,
+    /// Is told what is waited for.
+    pub pending: Pending,
 }
 
 /// A host that was reached.
@@ -127,6 +130,7 @@ async fn one(reaching: &Reaching, host: &Host) -> Result<Reached, ReachError> {
         Reach::Ssh(target) => over_ssh(reaching, host, target).await?,
     };
     let connection = Connection::open(host.name.clone(), transport, reaching.pulse);
+    let connection = connection.watched(reaching.pending.clone());
     let facts = connection.hello(program).await?;
     Ok(Reached { connection, facts })
 }
@@ -137,13 +141,16 @@ async fn over_ssh(
     declared: &SshTarget,
 ) -> Result<(Transport, String), ReachError> {
     let target = target(host, declared, &reaching.around.home, reaching.patience);
+    let under_way = reaching.pending.begin("connecting to", &host.name);
     let session = connect(&target, &reaching.around)
         .await
         .map_err(|error| ReachError::Connect(Box::new(error)))?;
+    under_way.goes_on("becoming root on");
     session
         .check_become()
         .await
         .map_err(|error| ReachError::Become(Box::new(error)))?;
+    under_way.goes_on("bringing rosey to");
     let helper = ensure_helper(&session, &reaching.helpers)
         .await
         .map_err(|error| ReachError::Upload(Box::new(error)))?;

@@ -1,8 +1,9 @@
 //! Data to words, and to JSON: what people and scripts read.
 //!
-//! Nothing here decides or does anything, and nothing here knows a terminal but [`progress`]. Plans,
+//! Nothing here decides or does anything, and nothing here knows a terminal but [`display`]. Plans,
 //! events, outcomes and tables each have one place that words them.
 
+pub mod display;
 mod document;
 mod event;
 mod outcome;

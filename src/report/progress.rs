@@ -1,34 +1,18 @@
 //! Events to a terminal or a log: what is done, what is being waited for and why.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::model::{Event, EventKind, HostName, StepId, StepKind};
 
+use super::display::{Display, SILENCE, Volume, reminder};
 use super::event::message;
-use super::text::duration;
-
-/// How long something may be under way without a word of it in a log.
-pub const SILENCE: Duration = Duration::from_secs(30);
-
-/// How much is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Volume {
-    /// Failures and the outcome.
-    Quiet,
-    /// What happens on each host, in a few lines.
-    Usual,
-    /// Every event.
-    Verbose,
-}
 
 /// Shows events to a person on stderr: a line for all that is under way on a terminal, plain lines elsewhere.
 pub struct Progress {
-    volume: Volume,
-    bars: Option<MultiProgress>,
+    display: Display,
     under_way: BTreeMap<Place, Going>,
 }
 
@@ -55,19 +39,22 @@ enum UnderWay {
 }
 
 impl Progress {
-    /// `terminal`: whether stderr is one.
+    /// Shows them there.
     #[must_use]
-    pub fn new(volume: Volume, terminal: bool) -> Self {
-        let bars = (terminal && volume != Volume::Quiet).then(MultiProgress::new);
+    pub fn on(display: Display) -> Self {
         Self {
-            volume,
-            bars,
+            display,
             under_way: BTreeMap::new(),
         }
     }
 
     /// Shows one event, which is heard at this moment.
     pub fn show(&mut self, event: &Event, now: Instant) {
+        self.take_in(event, now);
+        self.display.tells(!self.under_way.is_empty());
+    }
+
+    fn take_in(&mut self, event: &Event, now: Instant) {
         if let EventKind::Outcome(_) = &event.kind {
             self.clear();
             return;
@@ -85,14 +72,14 @@ impl Progress {
         for going in ended.iter().filter_map(|it| self.under_way.remove(it)) {
             going.end();
         }
-        let is_told = self.volume >= weight(&event.kind);
+        let is_told = self.display.volume >= weight(&event.kind);
         if let Some(goes) = goes {
-            let bars = self.bars.as_ref();
+            let display = &self.display;
             let going = self.under_way.entry(goes).or_insert_with(|| Going {
                 text: String::new(),
                 since: now,
                 told: now,
-                bar: bars.map(bar),
+                bar: display.bar(),
             });
             going.text.clone_from(&text);
             if is_told {
@@ -100,34 +87,32 @@ impl Progress {
             }
             if let Some(bar) = &going.bar {
                 bar.set_message(text.clone());
-                if self.volume < Volume::Verbose {
+                if self.display.volume < Volume::Verbose {
                     return;
                 }
             }
         }
         if is_told {
-            self.line(&text);
+            self.display.line(&text);
         }
     }
 
     /// Says in a log what is still under way and of which nothing was told for a while. Where it moves nobody needs that.
     pub fn remind(&mut self, now: Instant) {
         for line in self.reminders(now) {
-            self.line(&line);
+            self.display.line(&line);
         }
     }
 
     fn reminders(&mut self, now: Instant) -> Vec<String> {
-        if self.bars.is_some() || self.volume == Volume::Quiet {
+        if self.display.moves() || self.display.volume == Volume::Quiet {
             return Vec::new();
         }
         let silent = self.under_way.values_mut();
         let silent = silent.filter(|going| now.duration_since(going.told) >= SILENCE);
         let reminder = |going: &mut Going| {
             going.told = now;
-            let passed = now.duration_since(going.since).as_millis();
-            let passed = duration(u64::try_from(passed).unwrap_or(u64::MAX));
-            format!("{}, for {passed} now", going.text)
+            reminder(&going.text, now.duration_since(going.since))
         };
         silent.map(reminder).collect()
     }
@@ -137,17 +122,7 @@ impl Progress {
         std::mem::take(&mut self.under_way)
             .into_values()
             .for_each(Going::end);
-    }
-
-    fn line(&self, text: &str) {
-        let print = || {
-            // Nothing can be done about a closed stderr, and the run goes on without it.
-            let _ = writeln!(std::io::stderr(), "{text}");
-        };
-        match &self.bars {
-            Some(bars) => bars.suspend(print),
-            None => print(),
-        }
+        self.display.tells(false);
     }
 }
 
@@ -157,15 +132,6 @@ impl Going {
             bar.finish_and_clear();
         }
     }
-}
-
-fn bar(bars: &MultiProgress) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let bar = bars.add(ProgressBar::new_spinner().with_style(style));
-    // Only where it belongs already: what is drawn before stays on the terminal for ever.
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }
 
 /// What an event says is under way, so that a terminal shows it in place, and a log goes on telling of it.
@@ -236,6 +202,8 @@ fn weight(event: &EventKind) -> Volume {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::model::{Action, AppName};
 
@@ -317,7 +285,7 @@ mod tests {
             time: String::new(),
             kind,
         };
-        let mut progress = Progress::new(Volume::Usual, false);
+        let mut progress = Progress::on(Display::new(Volume::Usual, false));
         progress.show(&event(started("a", "a/bot/task:slow")), at(0));
         progress.show(&event(started("b", "b/bot/task:slow")), at(20));
         let lock = EventKind::Waiting {
@@ -344,7 +312,7 @@ mod tests {
             progress.reminders(at(90)),
             ["b: run task slow, for 1 min 10 s now"]
         );
-        let mut quiet = Progress::new(Volume::Quiet, false);
+        let mut quiet = Progress::on(Display::new(Volume::Quiet, false));
         quiet.show(&event(started("a", "a/bot/task:slow")), at(0));
         assert_eq!(quiet.reminders(at(90)), [""; 0]);
     }
