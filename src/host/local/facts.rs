@@ -21,21 +21,20 @@ pub(super) fn time() -> String {
         .to_string()
 }
 
-/// Room for this user on the file system of the nearest directory that is there.
+/// Room on the file system of the nearest directory that is there.
 pub(super) fn space(path: &Path) -> Result<Space, HostErrorKind> {
     for place in path.ancestors() {
         match statvfs(place) {
             Ok(found) => {
-                let root = geteuid().is_root();
-                let (blocks, inodes) = if root {
-                    (found.f_bfree, found.f_ffree)
-                } else {
-                    (found.f_bavail, found.f_favail)
-                };
                 return Ok(Space {
-                    bytes: blocks.saturating_mul(found.f_frsize),
+                    // As `df` says it, for root too: of what is free beyond that ext4 keeps a part from everybody.
+                    bytes: found.f_bavail.saturating_mul(found.f_frsize),
                     // btrfs makes inodes as they are needed and says that it has none.
-                    inodes: if found.f_files == 0 { u64::MAX } else { inodes },
+                    inodes: if found.f_files == 0 {
+                        u64::MAX
+                    } else {
+                        found.f_favail
+                    },
                 });
             }
             Err(Errno::NOENT | Errno::NOTDIR) => {}

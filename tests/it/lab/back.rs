@@ -2,7 +2,7 @@
 
 use super::fleet::{Commands as _, Fleet};
 use super::guard::serves;
-use crate::support::Ran;
+use crate::support::{Ran, Wanted};
 
 /// Gives the second host a fault of its own.
 pub fn break_second(fleet: &Fleet, fault: &str) {
@@ -128,4 +128,29 @@ fn what_was_changed_by_hand_meanwhile_needs_a_person_and_nothing_else_does() {
     rosey.run(&["drift", "lab", "--heal", "--yes"]).exits(0);
     assert_eq!(fleet.served(), ["1.0.0"; 2]);
     rosey.drift().exits(0);
+}
+
+#[test]
+fn what_fails_for_want_of_room_is_not_held() {
+    let fleet = Fleet::with(Wanted {
+        hosts: 1,
+        disks: true,
+        ..Wanted::default()
+    });
+    fleet.rosey().apply().exits(0);
+    let before = fleet.snapshots();
+    fleet.version("2.0.0");
+    // As its owner: root could go on for a while.
+    let fills = "task \"fills\" { run \"mkdir o && cat /dev/zero >o/zeros\"; output \"o\"; timeout \"60s\"; }";
+    fleet.declare("    verify {", &format!("    {fills}\n    verify {{"));
+    for _ in 0..2 {
+        let ran = fleet.rosey().apply().exits(7);
+        assert!(
+            ran.stderr.contains("No space left on device"),
+            "{}",
+            ran.stderr
+        );
+        fleet.must_be(&before);
+        assert_eq!(fleet.served(), ["1.0.0"]);
+    }
 }
