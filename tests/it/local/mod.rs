@@ -10,6 +10,7 @@ mod contract;
 mod closed;
 mod convergence;
 mod data;
+mod drawn;
 mod drift;
 mod first;
 mod first_come;

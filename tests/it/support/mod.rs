@@ -3,6 +3,7 @@
 //!
 //! It knows the program only by its command line and by what it leaves on servers.
 
+mod dice;
 mod lab;
 mod project;
 mod rosey;
@@ -10,6 +11,7 @@ mod snapshot;
 mod terminal;
 mod wait;
 
+pub use dice::Dice;
 pub use lab::{Lab, Wanted};
 pub use project::Project;
 #[allow(

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::dice::Dice;
 use super::world::World;
-use crate::support::{Lab, Ran, Rosey};
+
+use crate::support::{Dice, Lab, Ran, Rosey};
 
 /// A fault, with all that was chosen about it.
 #[derive(Debug, Clone, PartialEq, Eq)]

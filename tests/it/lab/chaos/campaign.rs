@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::blow::{self, Blow, Hand};
-use super::dice::Dice;
 use super::eyes::{self, Eyes, Host};
 use super::judge::{self, Class};
 use super::underway::{Ended, Underway};
 use super::whole::{Ground, Whole, is_aside};
 use super::world::World;
-use crate::support::{Lab, Look, Project, Ran, Rosey, Snapshot, Wanted};
+
+use crate::support::{Dice, Lab, Look, Project, Ran, Rosey, Snapshot, Wanted};
 
 /// Steps that an environment lives before the next takes its place.
 const STEPS: u64 = 6;

@@ -5,7 +5,6 @@
 
 mod blow;
 mod campaign;
-mod dice;
 mod eyes;
 mod judge;
 mod underway;

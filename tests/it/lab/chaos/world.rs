@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::dice::Dice;
-use crate::support::Project;
+use crate::support::{Dice, Project};
 
 /// How long a host goes on without the controller before it goes back by itself.
 pub const GUARD: &str = "2s";
