@@ -250,6 +250,12 @@ impl Told {
         }
     }
 
+    /// Whether it goes on: it has neither ended nor turned back.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.settled.is_none() && self.going_back.is_none()
+    }
+
     /// The resource of a step, forward or back.
     #[must_use]
     pub fn resource(&self, step: &StepId) -> Option<&ResourceId> {

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::fleet::cancel::{Canceller, Cancelling};
 use crate::fleet::events::Events;
@@ -47,7 +47,7 @@ pub(super) struct Talk {
     sender: UnboundedSender<Event>,
     events: Events,
     consumer: tokio::task::JoinHandle<()>,
-    progress: Arc<Mutex<Progress>>,
+    calming: UnboundedSender<oneshot::Sender<()>>,
     json: bool,
     quiet: bool,
     cancelling: Cancelling,
@@ -130,16 +130,21 @@ impl Talk {
         let (sender, mut receiver) = unbounded_channel::<Event>();
         let quiet = session.display.volume == Volume::Quiet;
         let display = session.display.clone();
-        let progress = Arc::new(Mutex::new(Progress::on(display)));
-        let shown = Arc::clone(&progress);
+        let (calming, mut calmed) = unbounded_channel::<oneshot::Sender<()>>();
         let consumer = tokio::spawn(async move {
+            let mut progress = Progress::on(display);
             let mut reminding = tokio::time::interval(REMINDING);
             loop {
                 let heard = tokio::select! {
                     biased;
                     heard = receiver.recv() => heard,
+                    Some(done) = calmed.recv() => {
+                        progress.clear();
+                        done.send(()).ok();
+                        continue;
+                    }
                     _ = reminding.tick() => {
-                        locked(&shown).remind(Instant::now());
+                        progress.remind(Instant::now());
                         continue;
                     }
                 };
@@ -147,7 +152,7 @@ impl Talk {
                 if json {
                     print_line(&event_line(&event));
                 } else {
-                    locked(&shown).show(&event, Instant::now());
+                    progress.show(&event, Instant::now());
                 }
                 // The last event, whoever else may still hold the stream.
                 if matches!(event.kind, EventKind::Outcome(_)) {
@@ -160,7 +165,7 @@ impl Talk {
             sender,
             events,
             consumer,
-            progress,
+            calming,
             json,
             quiet,
             cancelling: on_signals(),
@@ -175,9 +180,12 @@ impl Talk {
         Self { detailed, ..self }
     }
 
-    /// What was waited for is over, and no event says so.
-    pub fn calm(&self) {
-        locked(&self.progress).clear();
+    /// What was waited for is over, and no event says so: what is said next must not come beside it.
+    pub async fn calm(&self) {
+        let (done, is_done) = oneshot::channel();
+        self.calming.send(done).ok();
+        // Who has gone shows nothing.
+        is_done.await.ok();
     }
 
     /// Notes how the hosts are, for an outcome without a run.
@@ -324,11 +332,6 @@ impl Talk {
         self.consumer.await.ok();
         error
     }
-}
-
-fn locked(progress: &Mutex<Progress>) -> MutexGuard<'_, Progress> {
-    // Whole after each event, so a panic elsewhere leaves nothing half shown.
-    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Prints the outcome of a command that was refused before it could begin to talk.

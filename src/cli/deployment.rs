@@ -45,6 +45,8 @@ pub(super) struct Deployment {
     pub facts: BTreeMap<HostName, HostFacts>,
     /// The wave of each host.
     pub waves: BTreeMap<HostName, Wave>,
+    /// What is waited for of them.
+    pub pending: Pending,
 }
 
 /// What is declared of every member, with what the hosts know of them.
@@ -187,6 +189,7 @@ pub(super) async fn who_is_there(
     reaching: &Arc<Reaching>,
     hosts: &[Host],
 ) -> (BTreeMap<HostName, Reached>, Vec<(HostName, ReachError)>) {
+    let _phase = reaching.pending.phase();
     let mut there = BTreeMap::new();
     let mut missing = Vec::new();
     for (host, result) in reach(reaching, hosts).await {
@@ -278,11 +281,16 @@ impl Deployment {
         chosen
             .addresses
             .retain(|member, _| reached.contains_key(&member.host));
-        Ok((Self::with(project, chosen, &reached), missing))
+        Ok((Self::with(session, project, chosen, &reached), missing))
     }
 
     /// The same with hosts that were reached already.
-    pub fn with(project: Project, chosen: Chosen, reached: &BTreeMap<HostName, Reached>) -> Self {
+    pub fn with(
+        session: &Session,
+        project: Project,
+        chosen: Chosen,
+        reached: &BTreeMap<HostName, Reached>,
+    ) -> Self {
         let hosts: Vec<HostName> = chosen.hosts.iter().map(|host| host.name.clone()).collect();
         let waves = compose::waves(&project.environment.rollout, &hosts);
         let facts = reached
@@ -296,6 +304,7 @@ impl Deployment {
             fleet,
             facts,
             waves,
+            pending: session.pending.clone(),
         }
     }
 
@@ -320,6 +329,7 @@ impl Deployment {
         &self,
         seal: BTreeMap<HostName, BTreeMap<String, SecretBytes>>,
     ) -> (Survey, Vec<AskError>) {
+        let _phase = self.pending.phase();
         survey_some(&self.fleet, &self.addresses, seal).await
     }
 
@@ -340,11 +350,14 @@ impl Deployment {
         let apps: Vec<AppName> = apps.into_iter().collect();
         let (project, around) = (self.project.clone(), session.around.clone());
         let version = version.map(ToOwned::to_owned);
-        let of = few(apps.iter().map(ToString::to_string));
-        let reading = session.pending.begin("reading the source of", of);
+        let names = few(apps.iter().map(ToString::to_string));
+        let pending = session.pending.clone();
         // Builds and large trees take their time: on a thread of their own, so that a signal is heard meanwhile.
         let read = tokio::task::spawn_blocking(move || {
+            // A command that gives a secret may ask a person.
             let secrets = project.secrets(&around)?;
+            let _phase = pending.phase();
+            let _reading = pending.begin("reading the source of", names);
             let sources = project.sources(&around, &apps, version.as_deref(), &secrets.masks())?;
             Ok::<_, CommandError>((sources, secrets))
         });
@@ -352,7 +365,6 @@ impl Deployment {
             Ok(read) => read?,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
-        drop(reading);
         let commits: BTreeSet<_> = sources
             .values()
             .filter_map(|it| it.commit.clone())
@@ -463,6 +475,7 @@ impl Deployment {
             findings,
             elsewhere,
         };
+        let _phase = self.pending.phase();
         Prospect::of(&look, wanted).await
     }
 
@@ -590,6 +603,7 @@ impl Deployment {
             fleet: lab.fleet.clone(),
             facts: BTreeMap::new(),
             waves: BTreeMap::new(),
+            pending: Pending::default(),
         };
         (directory, deployment)
     }

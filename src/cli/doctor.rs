@@ -65,7 +65,7 @@ async fn examine(
     reached: &BTreeMap<HostName, Reached>,
     report: &mut Report,
 ) {
-    let deployment = Deployment::with(project, chosen, reached);
+    let deployment = Deployment::with(session, project, chosen, reached);
     let declaration = match deployment.declaration(session, None).await {
         Ok(declaration) => declaration,
         Err(error) => return report.errors.push(error),

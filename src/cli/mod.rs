@@ -127,8 +127,14 @@ fn on_the_controller(arguments: Arguments) -> Result<Exit, CommandError> {
     };
     let around = Surroundings::read()?;
     let display = Display::new(volume, around.terminal);
+    // Where a program reads, nobody looks.
+    let pending = if std::env::args_os().any(|word| word == "--json") {
+        Pending::default()
+    } else {
+        Pending::on(Box::new(PendingLine::on(display.clone())))
+    };
     let session = Session {
-        pending: Pending::on(Box::new(PendingLine::on(display.clone()))),
+        pending,
         display,
         around,
     };
@@ -139,15 +145,14 @@ fn on_the_controller(arguments: Arguments) -> Result<Exit, CommandError> {
             CommandError::new(Exit::ERROR, format!("threads can't be started: {error}"))
         })?;
     let pending = session.pending.clone();
-    runtime.spawn(async move {
+    // A thread of its own: a terminal that stands still must hold up nobody else.
+    std::thread::spawn(move || {
         loop {
-            tokio::time::sleep(SHOWING).await;
+            std::thread::sleep(SHOWING);
             pending.show(Instant::now());
         }
     });
     let ended = runtime.block_on(dispatch(&session, arguments.command));
-    // What nobody waits for any more may still be under way.
-    let _hidden = session.pending.hide();
     // A thread that waits for a person's answer or for a host must not hold up the end.
     runtime.shutdown_background();
     ended

@@ -73,7 +73,7 @@ impl Deployment {
         let reaching = reaching(session, &project)?;
         let (reached, missing) = who_is_there(&reaching, &hosts).await;
         let addresses = BTreeMap::new();
-        let mut deployment = Self::with(project, Chosen { hosts, addresses }, &reached);
+        let mut deployment = Self::with(session, project, Chosen { hosts, addresses }, &reached);
         if !missing.is_empty() {
             return Err(deployment.lacking(&missing).await);
         }

@@ -96,6 +96,7 @@ pub(super) async fn settle(
             format!("{}: the run {run} {went}", member.app),
         );
     }
+    talk.calm().await;
     Ok(())
 }
 

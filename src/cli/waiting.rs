@@ -48,6 +48,6 @@ pub(super) async fn until_free(
         survey = deployment.survey(std::collections::BTreeMap::new()).await?;
     }
     // A plan is shown next, and perhaps a question.
-    talk.calm();
+    talk.calm().await;
     Ok(waited.is_some())
 }

@@ -139,18 +139,9 @@ fn doing(request: &Request) -> &'static str {
         | Request::Conceal { .. }
         | Request::Survey { .. }
         | Request::Observe { .. }
-        | Request::Manifests { .. } => "reading what is on",
+        | Request::Manifests { .. }
+        | Request::Lacking { .. } => "reading what is on",
         Request::Gates { .. } => "reading the gates of",
-        Request::Lock { .. } => "locking",
-        Request::Begin(_) => "opening the run on",
-        Request::Lacking { .. } | Request::Pack { .. } | Request::Supply { .. } => {
-            "sending content to"
-        }
-        Request::Steps { .. } => "taking steps on",
-        Request::Ready { .. } => "waiting for all to be durable on",
-        Request::Commit { .. } => "committing on",
-        Request::Prune { .. } | Request::Forget { .. } => "removing what goes from",
-        Request::Settle { .. } | Request::GoBack { .. } | Request::Break { .. } => "going back on",
         _ => "waiting for the answer of",
     }
 }

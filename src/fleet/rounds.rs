@@ -1,6 +1,7 @@
 //! The end of a run in two rounds: everybody is ready, then everybody commits.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -9,10 +10,14 @@ use super::ask::AskError;
 use super::conduct::{Conduct, Interruption, failure, unpanicked};
 use super::decide::End;
 use super::ending::MemberEnd;
+use super::events::Events;
 use super::progress::Member;
 use crate::helper::cannot_be_taken_back;
 use crate::helper::protocol::Marks;
-use crate::model::{AppName, EventKind, Generation, Ledger, StepId};
+use crate::model::{AppName, EventKind, Generation, Ledger, StepId, few};
+
+/// How long a round may last before it is told what it waits for.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// What a host that was lost after it had been ready is like.
 const UNCONFIRMED: &str = "it was ready, so it may stay new without having committed; the next apply, rollback or heal settles that";
@@ -36,19 +41,29 @@ impl Conduct {
 
     /// The first round. From its answer on a host keeps the new state if the controller is lost.
     async fn make_ready(&mut self, members: &BTreeSet<Member>) -> Result<(), Interruption> {
-        let asked = members.difference(&self.ready).cloned().collect();
+        let asked: BTreeSet<Member> = members.difference(&self.ready).cloned().collect();
         let mut set = self.on_each(&asked, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             let (generation, marks) = self.committed(member);
             async move { connection.ready(run, app, generation, marks).await }
         });
+        let mut silent: BTreeSet<Member> = asked;
+        let mut slow = Slow::new("to be ready");
         let mut failures = Vec::new();
         loop {
             let joined = tokio::select! {
                 joined = set.join_next() => joined,
                 signal = self.cancelling.wanted() => return Err(Interruption::Cancelled(signal)),
+                () = slow.is() => {
+                    slow.tell(&self.events, &silent);
+                    continue;
+                }
             };
-            match joined.map(unpanicked) {
+            let joined = joined.map(unpanicked);
+            if let Some((member, _)) = &joined {
+                silent.remove(member);
+            }
+            match joined {
                 Some((member, Ok(()))) => drop(self.ready.insert(member)),
                 Some((member, Err(error))) => failures.push(failure(&member, &error)),
                 None if failures.is_empty() => return Ok(()),
@@ -67,7 +82,7 @@ impl Conduct {
             async move { connection.ready(run, app, generation, marks).await }
         });
         let mut kept = members.clone();
-        for (member, ready) in self.in_time(members, set).await {
+        for (member, ready) in self.in_time(members, "to be ready", set).await {
             if let Err(error) = ready {
                 kept.remove(&member);
                 self.stuck(
@@ -91,12 +106,14 @@ impl Conduct {
     async fn in_time<T: 'static>(
         &mut self,
         members: &BTreeSet<Member>,
+        to: &'static str,
         mut set: JoinSet<(Member, Result<T, AskError>)>,
     ) -> Vec<(Member, Result<T, NoAnswer>)> {
         let patience = self.run.pace.guard.max(self.run.pace.progress);
         let deadline = tokio::time::sleep(patience);
         tokio::pin!(deadline);
         let mut silent = members.clone();
+        let mut slow = Slow::new(to);
         let mut answers = Vec::new();
         loop {
             let joined = tokio::select! {
@@ -104,6 +121,10 @@ impl Conduct {
                 joined = set.join_next() => joined,
                 () = self.cancelling.impatient() => None,
                 () = &mut deadline => None,
+                () = slow.is() => {
+                    slow.tell(&self.events, &silent);
+                    continue;
+                }
             };
             let Some(joined) = joined else { break };
             let (member, answer) = unpanicked(joined);
@@ -139,7 +160,7 @@ impl Conduct {
             let reason = reason.clone().unwrap_or_default();
             async move { connection.stand(run, app, reason).await }
         });
-        for (member, stands) in self.in_time(members, set).await {
+        for (member, stands) in self.in_time(members, "to stand", set).await {
             let mut problems = vec![standing(&member, past.as_ref())];
             problems.extend(stands.err().map(|error| error.to_string()));
             self.events.note(Some(&member.host), problems.join("; "));
@@ -154,7 +175,7 @@ impl Conduct {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             async move { connection.commit(run, app).await }
         });
-        let answers = self.in_time(members, set).await;
+        let answers = self.in_time(members, "to commit", set).await;
         let refused =
             |answer: &Result<Ledger, NoAnswer>| answer.as_ref().is_err_and(NoAnswer::is_refusal);
         if !answers.is_empty() && answers.iter().all(|(_, answer)| refused(answer)) {
@@ -255,7 +276,7 @@ impl Conduct {
                 }
             }
         });
-        for (member, after) in self.in_time(&members, set).await {
+        for (member, after) in self.in_time(&members, "to remove what goes", set).await {
             match after {
                 Ok(After::Pruned((0, _))) => {}
                 Ok(After::Forgotten(left)) => {
@@ -295,6 +316,40 @@ impl Conduct {
             problems: vec![problem],
         };
         self.ends.insert(member.clone(), end);
+    }
+}
+
+/// A round that lasts is told of, once.
+struct Slow {
+    to: &'static str,
+    since: tokio::time::Instant,
+    told: bool,
+}
+
+impl Slow {
+    fn new(to: &'static str) -> Self {
+        Self {
+            to,
+            since: tokio::time::Instant::now(),
+            told: false,
+        }
+    }
+
+    /// Returns when it is time to tell of it.
+    async fn is(&self) {
+        if self.told {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep_until(self.since + SLOW).await;
+    }
+
+    fn tell(&mut self, events: &Events, silent: &BTreeSet<Member>) {
+        self.told = true;
+        let hosts = few(silent.iter().map(|it| it.host.to_string()));
+        events.emit(EventKind::Waiting {
+            host: None,
+            reason: format!("{hosts} {}", self.to),
+        });
     }
 }
 

@@ -104,8 +104,7 @@ impl<'h> Session<'h> {
         open.journal.ask(|told| {
             let opened = &told.opened;
             let same = opened.run == begin.run && opened.plan == begin.plan;
-            let goes_on = told.settled.is_none() && told.going_back.is_none();
-            (same && goes_on).then(|| Reply::Begun {
+            (same && told.goes_on()).then(|| Reply::Begun {
                 before: opened.before.clone(),
                 baseline: opened.baseline.clone(),
             })

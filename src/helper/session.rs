@@ -376,10 +376,8 @@ impl<'h> Session<'h> {
 
     /// Whether a run of an app goes on here, and may bring what it needs.
     pub fn goes_on(&self, app: &AppName) -> bool {
-        let goes_on =
-            |told: &crate::apply::Told| told.settled.is_none() && told.going_back.is_none();
         let open = self.runs.get(app);
-        open.is_some_and(|open| open.here && open.journal.ask(goes_on))
+        open.is_some_and(|open| open.here && open.journal.ask(crate::apply::Told::goes_on))
     }
 
     /// The ledger of an app; none before its first run.

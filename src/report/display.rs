@@ -1,8 +1,6 @@
 //! Where a person looks while rosey works: stderr, a terminal or a log.
 
 use std::io::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -33,8 +31,6 @@ pub struct Display {
     /// How much is said.
     pub volume: Volume,
     bars: Option<MultiProgress>,
-    /// Whether events have told of something that is under way.
-    told: Arc<AtomicBool>,
 }
 
 impl Display {
@@ -42,22 +38,13 @@ impl Display {
     #[must_use]
     pub fn new(volume: Volume, terminal: bool) -> Self {
         let bars = (terminal && volume != Volume::Quiet).then(MultiProgress::new);
-        Self {
-            volume,
-            bars,
-            told: Arc::default(),
-        }
+        Self { volume, bars }
     }
 
     /// Whether there are lines that move.
     #[must_use]
     pub fn moves(&self) -> bool {
         self.bars.is_some()
-    }
-
-    /// Whether events have told of something that is under way: then nobody needs to hear what else is waited for.
-    pub fn tells(&self, told: bool) {
-        self.told.store(told, Ordering::Relaxed);
     }
 
     /// Prints a line that stays.
@@ -96,10 +83,8 @@ pub fn reminder(text: &str, passed: Duration) -> String {
 pub struct PendingLine {
     display: Display,
     bar: Option<ProgressBar>,
-    /// Since when events tell of nothing.
-    since: Option<Instant>,
-    /// For how long it was waited for when a log was told last.
-    told: Duration,
+    /// When a log was told of it last, or since when nothing was.
+    told: Option<Instant>,
 }
 
 impl PendingLine {
@@ -109,20 +94,17 @@ impl PendingLine {
         Self {
             display,
             bar: None,
-            since: None,
-            told: Duration::ZERO,
+            told: None,
         }
     }
 
     /// What a log is to be told.
-    fn log(&mut self, text: &str, passed: Duration) -> Option<String> {
-        if passed < self.told {
-            self.told = Duration::ZERO;
-        }
-        if passed - self.told < SILENCE {
+    fn log(&mut self, text: &str, passed: Duration, now: Instant) -> Option<String> {
+        let told = self.told.get_or_insert(now);
+        if now.saturating_duration_since(*told) < SILENCE {
             return None;
         }
-        self.told = passed;
+        *told = now;
         Some(reminder(text, passed))
     }
 }
@@ -132,14 +114,8 @@ impl Screen for PendingLine {
         if self.display.volume == Volume::Quiet {
             return;
         }
-        if self.display.told.load(Ordering::Relaxed) {
-            self.clear();
-            return;
-        }
-        // What is asked for may have been under way for long while events told of it.
-        let passed = passed.min(self.since.get_or_insert_with(Instant::now).elapsed());
         if !self.display.moves() {
-            if let Some(line) = self.log(text, passed) {
+            if let Some(line) = self.log(text, passed, Instant::now()) {
                 self.display.line(&line);
             }
             return;
@@ -153,8 +129,7 @@ impl Screen for PendingLine {
     }
 
     fn clear(&mut self) {
-        self.since = None;
-        self.told = Duration::ZERO;
+        self.told = None;
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -168,13 +143,15 @@ mod tests {
     #[test]
     fn a_log_hears_of_what_lasts() {
         let mut line = PendingLine::on(Display::new(Volume::Usual, false));
-        let mut at = |seconds| line.log("connecting to web1", Duration::from_secs(seconds));
+        let begin = Instant::now();
+        let mut at = |seconds| {
+            let passed = Duration::from_secs(seconds);
+            line.log("connecting to web1", passed, begin + passed)
+        };
+        assert_eq!(at(0), None);
         assert_eq!(at(29), None);
         assert_eq!(at(30).unwrap(), "connecting to web1, for 30 s now");
         assert_eq!(at(59), None);
         assert_eq!(at(61).unwrap(), "connecting to web1, for 1 min 01 s now");
-        // Something else by now.
-        assert_eq!(at(2), None);
-        assert_eq!(at(31).unwrap(), "connecting to web1, for 31 s now");
     }
 }

@@ -50,11 +50,6 @@ impl Progress {
 
     /// Shows one event, which is heard at this moment.
     pub fn show(&mut self, event: &Event, now: Instant) {
-        self.take_in(event, now);
-        self.display.tells(!self.under_way.is_empty());
-    }
-
-    fn take_in(&mut self, event: &Event, now: Instant) {
         if let EventKind::Outcome(_) = &event.kind {
             self.clear();
             return;
@@ -122,7 +117,6 @@ impl Progress {
         std::mem::take(&mut self.under_way)
             .into_values()
             .for_each(Going::end);
-        self.display.tells(false);
     }
 }
 

@@ -401,6 +401,28 @@ async fn a_cancel_takes_all_back_and_holds_nothing() {
 }
 
 #[tokio::test]
+async fn a_round_that_lasts_is_told_with_those_that_it_waits_for() {
+    let lab = three(vec![Fault::Hang { at: "ready" }]);
+    let (canceller, cancelling) = Canceller::new();
+    let (events, mut heard) = testing::events();
+    let run = lab.run(two_waves());
+    let cancel = async {
+        let mut told = Vec::new();
+        while told.is_empty() {
+            if let EventKind::Waiting { reason, .. } = heard.recv().await.unwrap().kind {
+                told.push(reason);
+            }
+        }
+        canceller.signal(15);
+        told
+    };
+    let run = conduct(run, &lab.fleet, Arc::new(Texts), &events, &cancelling);
+    let (end, told) = tokio::join!(run, cancel);
+    assert_eq!(told, ["b to be ready"]);
+    assert_eq!(said(&end), (OutcomeKind::Cancelled, 143));
+}
+
+#[tokio::test]
 async fn a_further_signal_ends_the_waiting() {
     let hang = vec![
         Fault::Hang {

@@ -27,7 +27,8 @@ pub(super) fn space(path: &Path) -> Result<Space, HostErrorKind> {
         match statvfs(place) {
             Ok(found) => {
                 return Ok(Space {
-                    // As `df` says it, for root too: of what is free beyond that ext4 keeps a part from everybody.
+                    // As `df` says it, for root too: beyond that ext4 has what is root's reserve, which no app gets, and what
+                    // nobody gets.
                     bytes: found.f_bavail.saturating_mul(found.f_frsize),
                     // btrfs makes inodes as they are needed and says that it has none.
                     inodes: if found.f_files == 0 {

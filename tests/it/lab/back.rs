@@ -141,7 +141,7 @@ fn what_fails_for_want_of_room_is_not_held() {
     let before = fleet.snapshots();
     fleet.version("2.0.0");
     // As its owner: root could go on for a while.
-    let fills = "task \"fills\" { run \"mkdir o && cat /dev/zero >o/zeros\"; output \"o\"; timeout \"60s\"; }";
+    let fills = "task \"fills\" { run \"mkdir o && cat /dev/zero >o/zeros\"; output \"o\"; timeout \"5m\"; }";
     fleet.declare("    verify {", &format!("    {fills}\n    verify {{"));
     for _ in 0..2 {
         let ran = fleet.rosey().apply().exits(7);

@@ -271,7 +271,7 @@ impl Campaign<'_> {
             removing: chosen.act == Act::Remove,
             broken: chosen.act == Act::Broken,
             healing: chosen.act == Act::Heal,
-            old: &chosen.old,
+            undone: (chosen.act == Act::Rollback).then_some(&chosen.old),
             new: &chosen.new,
             whole: &Whole::new(&chosen.new),
             base,

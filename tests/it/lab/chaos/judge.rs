@@ -42,7 +42,8 @@ pub struct Case<'a> {
     pub removing: bool,
     pub broken: bool,
     pub healing: bool,
-    pub old: &'a World,
+    /// What stood before, where it is rolled back.
+    pub undone: Option<&'a World>,
     pub new: &'a World,
     pub whole: &'a Whole,
     /// The hosts before anything was deployed.
@@ -93,8 +94,9 @@ impl Case<'_> {
                 .any(|path| line.starts_with(&format!("+ {path}: directory")))
         };
         // A rollback takes back a migration that only what stood before has.
+        let undone = self.undone.into_iter().flat_map(|it| &it.apps);
         let migrates = |app: &App| app.migrations.is_some();
-        self.old.apps.iter().chain(&self.new.apps).any(|app| {
+        self.new.apps.iter().chain(undone).any(|app| {
             let root = app.root();
             // A migration uses all that its release leads to, and so does its undo.
             let made = ["releases", "built", "shared/local.env"]
