@@ -245,7 +245,13 @@ impl Campaign<'_> {
             self.leave()?;
         }
         let chosen = self.choose(&mut dice, step);
-        let blow = Blow::by_chance(&mut dice, &chosen.new);
+        let blow = match Blow::by_chance(&mut dice, &chosen.new) {
+            // One that applies would wait for the end of the remove, and deploy the app again.
+            Blow::SecondController(_) if chosen.act == Act::Remove => {
+                Blow::SecondController(&["drift", "lab"])
+            }
+            blow => blow,
+        };
         let at = dice.below(100);
         let then = Duration::from_micros(u64::try_from(dice.below(40_000)).unwrap());
         // Of what can't stay there is no forward.
