@@ -160,6 +160,9 @@ pub enum Record {
     Swept,
 }
 
+/// How many ends of one step of the way back are written down.
+const ENDS: usize = 8;
+
 /// What the records of a journal come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
@@ -173,6 +176,8 @@ pub struct Told {
     pub back: BTreeMap<StepId, Vec<Step>>,
     /// Steps, forward or back, that were begun and not ended.
     pub open: BTreeSet<StepId>,
+    /// How often each step of ways back has ended.
+    pub ended: BTreeMap<StepId, usize>,
     /// When the run last changed each resource.
     pub changes: BTreeMap<ResourceId, Moment>,
     /// Why the run is taken back, once it is.
@@ -197,6 +202,7 @@ impl Told {
             done: BTreeSet::new(),
             back: BTreeMap::new(),
             open: BTreeSet::new(),
+            ended: BTreeMap::new(),
             changes: BTreeMap::new(),
             going_back: None,
             promise: None,
@@ -234,6 +240,9 @@ impl Told {
                 failed,
             } => {
                 self.open.remove(step);
+                if self.back.contains_key(step) {
+                    *self.ended.entry(step.clone()).or_default() += 1;
+                }
                 if *failed {
                     self.done.remove(step);
                 } else {
@@ -321,6 +330,12 @@ impl Told {
     pub fn is_announced(&self, step: &Step) -> bool {
         let known = self.back.get(&step.id);
         self.open.contains(&step.id) && known.is_some_and(|known| known.contains(step))
+    }
+
+    /// Whether a step of ways back has ended so often that no further end is written down.
+    #[must_use]
+    pub fn was_ended_often(&self, step: &StepId) -> bool {
+        self.ended.get(step).is_some_and(|times| *times >= ENDS)
     }
 
     /// Whether a step of the way back is open that may have changed a resource at any moment up to now.

@@ -131,7 +131,7 @@ pub fn take(
             // One that was open has changed it before.
             let open = journal.ask(|told| told.open.contains(&step.id)) && kind.renews();
             let done = if open { Done::Changed } else { Done::Unchanged };
-            end(site, journal, step, done, false)?;
+            end(site, journal, (way, step), done, false)?;
             return Ok(Done::Unchanged);
         }
         // The way back is only of what was begun, and a service may die between its plan and its step.
@@ -171,7 +171,7 @@ pub fn take(
     } else {
         Done::Unchanged
     };
-    end(site, journal, step, done, taken.is_err())?;
+    end(site, journal, (way, step), done, taken.is_err())?;
     if let Err(error) = taken {
         let error = error.masked(site.mask);
         return Err(if blameless {
@@ -183,7 +183,7 @@ pub fn take(
     if !is_attendant(step) {
         let read_back = read_back(site, journal, known, step);
         if let Err(error) = read_back {
-            end(site, journal, step, done, true)?;
+            end(site, journal, (way, step), done, true)?;
             return Err(error.into());
         }
     }
@@ -325,13 +325,18 @@ fn read(
         .resource)
 }
 
+/// Ends a step in the journal. One of the way back that was ended often stays open: what it has to be taken for again
+/// and again, as a service that dies while the way back waits, must not fill the journal.
 fn end(
     site: &Site<'_>,
     journal: &Journal<'_>,
-    step: &Step,
+    (way, step): (Way, &Step),
     done: Done,
     failed: bool,
 ) -> Result<(), JournalError> {
+    if way == Way::Back && journal.ask(|told| told.was_ended_often(&step.id)) {
+        return Ok(());
+    }
     journal.append(&Record::End {
         step: step.id.clone(),
         changed: done == Done::Changed,

@@ -2,16 +2,20 @@
 //! going back gives what was there before.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::laws::{app::App, declared::SITE, shapes};
-use super::toy::{Run, bell, difference, host_with, id, journal_path, note, owner, seen, state};
+use super::toy::{
+    After, Run, bell, difference, host_with, id, journal_path, note, owner, seen, state, with,
+};
 use crate::apply::{Journal, Returned, Unfinished};
 use crate::host::memory::Fault;
 use crate::host::{
-    HostErrorKind, Manager, MemoryHost, ReadHost, ServiceAct, Space, Unit, WriteHost,
+    HostError, HostErrorKind, Manager, MemoryHost, ReadHost, ServiceAct, Space, Unit, WriteHost,
 };
-use crate::model::{EventKind, Plan, State, StepId};
+use crate::model::{EventKind, Plan, State, Step, StepId};
+use crate::step::kind::{StepContext, StepError};
 
 struct Model {
     from: State,
@@ -238,6 +242,48 @@ fn while_a_way_back_waits_its_journal_does_not_grow() {
         assert!(now == written, "by one that was just started");
     }
     host.set_free(None);
+    model.assert_back(&host, &model.host(), "when there is room again");
+}
+
+#[test]
+fn what_has_to_be_put_back_again_and_again_while_a_way_back_waits_does_not_fill_its_journal() {
+    let model = Model::new();
+    let host = model.host();
+    let journal = model.open(&host).unwrap();
+    let _done = model.run.take(&host, &journal, &model.plan, |_| true, 1);
+    drop(journal);
+    let refused = |_: &StepContext<'_>, step: &Step| match step.resource.name.ends_with("/a") {
+        true => Err(StepError::Host(HostError {
+            doing: "write".to_owned(),
+            path: step.resource.name.clone(),
+            kind: HostErrorKind::NoSpace,
+        })),
+        false => Ok(()),
+    };
+    let waiting = Run {
+        kinds: with(After(Box::new(refused))),
+        ..Run::new()
+    };
+    let bell = model.plan.steps.iter().find(|step| {
+        // It went with the run, and has nothing to do with what is refused.
+        step.resource.name.ends_with("old.bell")
+    });
+    let bell = PathBuf::from(&bell.unwrap().resource.name);
+    let waits = || {
+        let returned = waiting.recover(&host).unwrap();
+        assert_eq!(returned.unfinished, Some(Unfinished::Temporary));
+        host.remove_file(&bell).unwrap();
+        host.read(&journal_path()).unwrap()
+    };
+    let first = waits();
+    for _ in 0..20 {
+        waits();
+    }
+    let written = waits();
+    assert!(written != first);
+    for _ in 0..20 {
+        assert!(waits() == written);
+    }
     model.assert_back(&host, &model.host(), "when there is room again");
 }
 

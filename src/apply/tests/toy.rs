@@ -278,6 +278,58 @@ pub fn difference(from: &State, to: &State) -> Plan {
     .unwrap()
 }
 
+/// A note, before which something happens.
+pub struct After(pub Box<Happens>);
+
+/// What happens; an error is the step's.
+pub type Happens = dyn Fn(&StepContext<'_>, &Step) -> Result<(), StepError> + Send + Sync;
+
+/// The toy kinds with another in the place of its like.
+#[must_use]
+pub fn with(kind: After) -> &'static [&'static dyn Kind] {
+    let kind: &'static dyn Kind = Box::leak(Box::new(kind));
+    let mut kinds = KINDS.to_vec();
+    let like = kinds.iter_mut().find(|it| it.resource() == kind.resource());
+    *like.expect("there is a toy kind of each") = kind;
+    kinds.leak()
+}
+
+impl Kind for After {
+    fn resource(&self) -> ResourceKind {
+        Note.resource()
+    }
+    fn step(&self) -> StepKind {
+        Note.step()
+    }
+    fn makes(&self, it: Named<'_>) -> Vec<Thing> {
+        Note.makes(it)
+    }
+    fn uses(&self, it: Named<'_>) -> Vec<Thing> {
+        Note.uses(it)
+    }
+    fn parts(&self, change: Change<'_>, reasons: &[Reason], disturbed: bool) -> Vec<Part> {
+        Note.parts(change, reasons, disturbed)
+    }
+    fn is_inert(&self, change: Change<'_>) -> bool {
+        Note.is_inert(change)
+    }
+    fn observe(
+        &self,
+        context: &ObserveContext<'_>,
+        id: &ResourceId,
+        wanted: Option<&Resource>,
+    ) -> Result<Observed, HostError> {
+        Note.observe(context, id, wanted)
+    }
+    fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
+        (self.0)(context, step)?;
+        Note.apply(context, step)
+    }
+    fn sweep(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
+        Note.sweep(context, step)
+    }
+}
+
 /// A run of the toy app.
 pub struct Run {
     pub kinds: &'static [&'static dyn Kind],

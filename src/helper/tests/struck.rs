@@ -5,69 +5,14 @@ use std::time::Duration;
 
 use super::client::{Client, Place, begin};
 use super::runs::in_memory;
-use crate::apply::tests::toy::{KINDS, Note, difference};
+use crate::apply::tests::toy::{After, difference, with};
 use crate::helper::protocol::{AppAddress, Reply, Request};
-use crate::host::{HostError, MemoryHost, Space};
-use crate::model::{
-    AppName, Author, Reason, Resource, ResourceId, ResourceKind, RunId, State, Step, StepKind,
-    Thing,
-};
-use crate::step::kind::{
-    Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
-};
-
-/// A note, before which something happens.
-struct After(Box<Happens>);
-
-type Happens = dyn Fn(&StepContext<'_>, &Step) -> Result<(), StepError> + Send + Sync;
-
-/// The toy kinds with another in the place of its like.
-fn with(kind: After) -> &'static [&'static dyn Kind] {
-    let kind: &'static dyn Kind = Box::leak(Box::new(kind));
-    let mut kinds = KINDS.to_vec();
-    let like = kinds.iter_mut().find(|it| it.resource() == kind.resource());
-    *like.expect("there is a toy kind of each") = kind;
-    kinds.leak()
-}
+use crate::host::{MemoryHost, Space};
+use crate::model::{AppName, Author, Resource, RunId, State, Step};
+use crate::step::kind::{StepContext, StepError};
 
 static MET: Mutex<usize> = Mutex::new(0);
 static ARRIVED: Condvar = Condvar::new();
-
-impl Kind for After {
-    fn resource(&self) -> ResourceKind {
-        Note.resource()
-    }
-    fn step(&self) -> StepKind {
-        Note.step()
-    }
-    fn makes(&self, it: Named<'_>) -> Vec<Thing> {
-        Note.makes(it)
-    }
-    fn uses(&self, it: Named<'_>) -> Vec<Thing> {
-        Note.uses(it)
-    }
-    fn parts(&self, change: Change<'_>, reasons: &[Reason], disturbed: bool) -> Vec<Part> {
-        Note.parts(change, reasons, disturbed)
-    }
-    fn is_inert(&self, change: Change<'_>) -> bool {
-        Note.is_inert(change)
-    }
-    fn observe(
-        &self,
-        context: &ObserveContext<'_>,
-        id: &ResourceId,
-        wanted: Option<&Resource>,
-    ) -> Result<Observed, HostError> {
-        Note.observe(context, id, wanted)
-    }
-    fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
-        (self.0)(context, step)?;
-        Note.apply(context, step)
-    }
-    fn sweep(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
-        Note.sweep(context, step)
-    }
-}
 
 /// Goes back only when two do so at the same time.
 fn meet(_: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
@@ -99,15 +44,17 @@ fn what_fails_on_a_full_disk_says_nothing_about_the_app() {
             host.set_free(Some(Space { bytes, inodes: 100 }));
         };
         let struck = host.clone();
-        let kinds = with(After(Box::new(move |context, step| {
-            if step.to.is_none() {
-                return Ok(());
-            }
-            room(&struck, left);
-            assert!(!(context.cancelled)());
-            room(&struck, at_last);
-            Err(StepError::Gates("the bot doesn't answer".to_owned()))
-        })));
+        let kinds = with(After(Box::new(
+            move |context: &StepContext<'_>, step: &Step| {
+                if step.to.is_none() {
+                    return Ok(());
+                }
+                room(&struck, left);
+                assert!(!(context.cancelled)());
+                room(&struck, at_last);
+                Err(StepError::Gates("the bot doesn't answer".to_owned()))
+            },
+        )));
         let mut client = Client::on(host, place.options(kinds));
         let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
         let Reply::Steps { failed } = client.steps("1", &plan) else {

@@ -16,7 +16,7 @@ use super::here::{Here, signal};
 use crate::support::{Dice, Look, Project, Snapshot};
 
 /// Acts after the first apply of a number.
-const ACTS: u64 = 8;
+const ACTS: u64 = 6;
 
 /// Names that files may have.
 const NAMES: [&[u8]; 10] = [
@@ -500,19 +500,14 @@ fn seed_2() {
     walk(2);
 }
 
-#[test]
-fn seed_3() {
-    walk(3);
-}
-
 mod all {
     use super::walk;
 
     #[test]
     fn forty_further_seeds() {
-        for seed in 4..44 {
-            println!("seed {seed}");
-            walk(seed);
+        for seed in 3..43 {
+            let walked = std::panic::catch_unwind(|| walk(seed));
+            assert!(walked.is_ok(), "seed {seed}");
         }
     }
 }
