@@ -9,7 +9,7 @@ use super::eyes::{self, Eyes, Host};
 use super::judge::{self, Class};
 use super::underway::{Ended, Underway};
 use super::whole::{Ground, Whole, is_aside};
-use super::world::World;
+use super::world::{App, World};
 
 use crate::support::{Dice, Lab, Look, Project, Ran, Rosey, Snapshot, Wanted};
 
@@ -144,12 +144,11 @@ fn equal<'h>(
     what: &str,
     then: impl IntoIterator<Item = (&'h usize, &'h Host)>,
     now: &BTreeMap<usize, Host>,
-    but_for_asides: bool,
+    but_for: impl Fn(&str) -> bool,
 ) -> Result<(), String> {
     for (host, seen) in then {
         let mut differences = seen.picture.differences(&now[host].picture);
-        let path = |line: &str| line.split(": ").next().unwrap_or_default().to_owned();
-        differences.retain(|line| !(but_for_asides && is_aside(&path(line))));
+        differences.retain(|line| !but_for(line));
         if !differences.is_empty() {
             return Err(format!(
                 "h{host} is not {what} (- then, + now):\n{}",
@@ -158,6 +157,11 @@ fn equal<'h>(
         }
     }
     Ok(())
+}
+
+/// Whether a difference is what a run has put aside.
+fn tells_aside(line: &str) -> bool {
+    line.split(": ").next().is_some_and(is_aside)
 }
 
 /// What was chosen about a step.
@@ -425,13 +429,22 @@ impl Campaign<'_> {
             .any(|class| matches!(class, Class::New | Class::Half(_)));
         if !forward && nobody && matches!(chosen.act, Act::Change | Act::Broken) {
             // What a person may need to put right what they have changed is kept until the next run.
-            equal("as it was", before, &settled, hand)?;
+            equal("as it was", before, &settled, |it| hand && tells_aside(it))?;
         }
         // Who stood new already was it byte for byte.
         if forward && chosen.act != Act::Heal && !hand {
             let is_new = |host: &usize| classes[host] == Class::New;
             let new = now.iter().filter(|(host, _)| is_new(host));
-            equal("as it stood new", new, &settled, true)?;
+            // What is ready prunes nothing yet, and what is committed does.
+            let pruned = |it: &str| {
+                let roots = chosen.new.apps.iter().map(App::root);
+                let kept = roots
+                    .flat_map(|root| [format!("- {root}/releases/"), format!("- {root}/built/")]);
+                { kept }.any(|kept| it.starts_with(&kept))
+            };
+            equal("as it stood new", new, &settled, |it| {
+                tells_aside(it) || pruned(it)
+            })?;
         }
         // What a run couldn't take away goes with the next; an apply with nothing to do is none.
         let is_littered = |(host, seen): (&usize, &Host)| {

@@ -81,11 +81,12 @@ def rows(root, query):
 def look(app):
     root = app["root"]
     current = f"{root}/current"
-    # Of an old name and a new one, that of which there is a process.
+    answer = serving(app)
+    # Of an old name and a new one, that of which there is a process, by the time at which it answers.
     process = max(main_process(unit) for unit in app["units"])
     return {
         "current": os.readlink(current) if os.path.islink(current) else None,
-        "health": serving(app),
+        "health": answer,
         "cwd": working_directory(process) if process else None,
         "mark": mark(process) if process else None,
         "migrations": rows(root, "SELECT name FROM migrations ORDER BY name"),
