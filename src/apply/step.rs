@@ -144,7 +144,8 @@ pub fn take(
     announce(journal, way, step)?;
     let was_full = Cell::new(site.is_full());
     let taken = site.acting(journal, taking, |context| {
-        // Room may be made at any time. Whoever waits asks this again and again.
+        // Room may be made at any time. Whoever waits asks this again and again, and once
+        // more when that has ended.
         let cancelled = || {
             was_full.set(was_full.get() || site.is_full());
             (context.cancelled)()

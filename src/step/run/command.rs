@@ -32,6 +32,8 @@ pub(super) fn run(
     };
     let wanted = || !(context.cancelled)();
     let output = context.host.run_while(&command, &wanted)?;
+    // Before what it has made is cleared away: whoever is asked also looks whether the disk is full.
+    let is_wanted = wanted();
     let how = match (output.status, output.timed_out) {
         (Some(0), false) => return Ok(()),
         (_, true) => format!(
@@ -39,7 +41,7 @@ pub(super) fn run(
             task.timeout.as_secs_f64()
         ),
         (Some(status), false) => format!("{EXITED}{status}"),
-        (None, false) if !wanted() => "was ended, since the run is".to_owned(),
+        (None, false) if !is_wanted => "was ended, since the run is".to_owned(),
         (None, false) => "was killed".to_owned(),
     };
     Err(StepError::Command {
