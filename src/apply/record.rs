@@ -338,11 +338,12 @@ impl Told {
         self.ended.get(step).is_some_and(|times| *times >= ENDS)
     }
 
-    /// Whether a step of the way back is open that may have changed a resource at any moment up to now.
+    /// Whether a step of the way back is open that may have changed a resource at any moment up to now. What goes with
+    /// the way back is no such thing: who had used it was renewed before to do without it.
     #[must_use]
     pub fn may_change(&self, id: &ResourceId) -> bool {
         let mut steps = self.back_steps();
-        steps.any(|step| &step.resource == id && self.open.contains(&step.id))
+        steps.any(|step| &step.resource == id && step.to.is_some() && self.open.contains(&step.id))
     }
 
     /// Whether a step that was begun, forward or back, may have left a resource so.

@@ -89,6 +89,7 @@ pub fn named(name: &str) -> Shape {
             let to = Declared {
                 site: Some("0644"),
                 services: vec!["bot.service"],
+                secret: true,
                 adopt: true,
                 ..Declared::bare("1")
             };

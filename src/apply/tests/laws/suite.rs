@@ -63,7 +63,7 @@ shapes! {
     a_rollback: "a rollback", 1100;
     a_removal: "a removal", 1850;
     a_restore_of_data: "a restore of data", 1500;
-    a_take_over: "a take-over", 1200;
+    a_take_over: "a take-over", 1600;
     a_heal: "a heal", 1150;
     the_built_in_manager: "the built-in manager", 1700;
     a_secret_and_a_reload: "a secret and a reload", 1400;
