@@ -10,8 +10,9 @@ use crate::step::kind::{Kind, ObserveContext, Observed, StepContext};
 use super::journal::Journal;
 use super::step::Taking;
 
-/// A disk with fewer bytes left is full to who has to write.
-const FULL: u64 = 64 * 1024;
+/// A disk with fewer bytes left is full to who has to write: ext4 refuses while it still says that some is left, for its
+/// own needs.
+const FULL: u64 = 4 * 1024 * 1024;
 
 /// One app on one host during a run: everything that stays the same for all of its steps.
 pub struct Site<'a> {

@@ -33,10 +33,10 @@ fn meet(_: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
 #[test]
 fn what_fails_on_a_full_disk_says_nothing_about_the_app() {
     for (left, at_last, verdict) in [
-        (1 << 20, 1 << 20, true),
-        (1 << 20, 1 << 10, false),
+        (1 << 24, 1 << 24, true),
+        (1 << 24, 1 << 10, false),
         // It had failed by the time at which room was made.
-        (1 << 10, 1 << 20, false),
+        (1 << 10, 1 << 24, false),
     ] {
         let place = Place::new();
         let host = in_memory(&place);
