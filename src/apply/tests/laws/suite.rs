@@ -9,6 +9,9 @@ use crate::step::registry::registry;
 /// How many faults fire at least in each half of the drawn ones.
 const DRAWN_LEAST: usize = 1_900;
 
+/// A new task in an old release, which no declaration says: a release's name covers its tasks.
+const UNLIKELY: [u64; 1] = [34];
+
 const DEPTH: Depth = Depth { cuts: 2, stops: 4 };
 
 /// No fault may be lost, and at least so many must have fired.
@@ -106,7 +109,7 @@ mod all {
 
     #[test]
     fn further_drawn_shapes() {
-        for number in DRAWN..DRAWN + 40 {
+        for number in (DRAWN..DRAWN + 40).filter(|it| !UNLIKELY.contains(it)) {
             let _fired = holds_to(drawn(number), 1, DEEP);
         }
     }
@@ -116,9 +119,7 @@ mod all {
 #[test]
 fn many_drawn_shapes_converge_there_and_back() {
     let mut tried = 0;
-    // A new task in an old release, which no declaration says: a release's name covers its tasks.
-    let unlikely = [34];
-    for number in (DRAWN..DRAWN + 60).filter(|it| !unlikely.contains(it)) {
+    for number in (DRAWN..DRAWN + 60).filter(|it| !UNLIKELY.contains(it)) {
         let shape = drawn(number);
         let prospect = shape.app.prospect(&shape.host, shape.to.as_ref());
         if prospect.plan.is_empty() {
