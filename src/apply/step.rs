@@ -142,12 +142,12 @@ pub fn take(
         }
     }
     announce(journal, way, step)?;
-    let was_full = Cell::new(site.is_full());
+    let full = Cell::new(site.is_full());
+    let was_full = || full.get() || site.is_full();
     let taken = site.acting(journal, taking, |context| {
-        // Room may be made at any time. Whoever waits asks this again and again, and once
-        // more when that has ended.
+        // Room may be made at any time. Whoever waits asks this again and again, and once more when that has ended.
         let cancelled = || {
-            was_full.set(was_full.get() || site.is_full());
+            full.set(was_full());
             (context.cancelled)()
         };
         let context = StepContext {
@@ -162,7 +162,7 @@ pub fn take(
         taken => taken,
     };
     let is_verdict = taken.as_ref().is_err_and(StepError::is_verdict);
-    let blameless = is_verdict && (was_full.get() || site.is_full());
+    let blameless = is_verdict && was_full();
     // The time is taken after the change, and is recorded for a step that failed too: it may have
     // changed something. Not so of what renews nobody, whose own time only says when it was renewed
     // itself: a reload that failed was none, and a stop is none. It is recorded before reading back,

@@ -41,13 +41,12 @@ impl Conduct {
 
     /// The first round. From its answer on a host keeps the new state if the controller is lost.
     async fn make_ready(&mut self, members: &BTreeSet<Member>) -> Result<(), Interruption> {
-        let asked: BTreeSet<Member> = members.difference(&self.ready).cloned().collect();
-        let mut set = self.on_each(&asked, |member, connection| {
+        let mut silent: BTreeSet<Member> = members.difference(&self.ready).cloned().collect();
+        let mut set = self.on_each(&silent, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             let (generation, marks) = self.committed(member);
             async move { connection.ready(run, app, generation, marks).await }
         });
-        let mut silent: BTreeSet<Member> = asked;
         let mut slow = Slow::new("to be ready");
         let mut failures = Vec::new();
         loop {
@@ -322,29 +321,28 @@ impl Conduct {
 /// A round that lasts is told of, once.
 struct Slow {
     to: &'static str,
-    since: tokio::time::Instant,
-    told: bool,
+    /// When it is to be told; never again once it was.
+    at: Option<tokio::time::Instant>,
 }
 
 impl Slow {
     fn new(to: &'static str) -> Self {
         Self {
             to,
-            since: tokio::time::Instant::now(),
-            told: false,
+            at: Some(tokio::time::Instant::now() + SLOW),
         }
     }
 
     /// Returns when it is time to tell of it.
     async fn is(&self) {
-        if self.told {
-            std::future::pending::<()>().await;
+        match self.at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
         }
-        tokio::time::sleep_until(self.since + SLOW).await;
     }
 
     fn tell(&mut self, events: &Events, silent: &BTreeSet<Member>) {
-        self.told = true;
+        self.at = None;
         let hosts = few(silent.iter().map(|it| it.host.to_string()));
         events.emit(EventKind::Waiting {
             host: None,
