@@ -531,6 +531,8 @@ impl Return<'_> {
                 && !is_final(error)
             {
                 self.trouble(kind);
+            } else if matches!(error, TakeError::Full(_)) {
+                self.trouble(&HostErrorKind::NoSpace);
             }
             self.step_problem(&planned.steps, id, error);
         }
@@ -644,12 +646,13 @@ impl Return<'_> {
         }
     }
 
+    /// Something of the host's is in the way. As long as some of that may pass, it is waited for.
     fn trouble(&mut self, kind: &HostErrorKind) {
-        self.returned.unfinished = Some(if kind.is_temporary() {
-            Unfinished::Temporary
+        if kind.is_temporary() {
+            self.returned.unfinished = Some(Unfinished::Temporary);
         } else {
-            Unfinished::Host
-        });
+            self.returned.unfinished.get_or_insert(Unfinished::Host);
+        }
     }
 }
 

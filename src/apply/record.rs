@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::{Manager, Owner};
 use crate::model::{
-    AppName, Author, EnvironmentName, GateResult, Gates, Generation, Hold, HostName, Marks, Moment,
-    Plan, Resource, ResourceId, ResourceKind, RunId, State, Step, StepId, Verdict,
+    AppName, Author, EnvironmentName, GateResult, Gates, Generation, Hold, HostName, Marks, Member,
+    Moment, Plan, Resource, ResourceId, ResourceKind, RunId, State, Step, StepId, Verdict,
 };
 
 /// The format of journals that this program writes and reads.
@@ -30,6 +30,9 @@ pub struct Opened {
     pub host: HostName,
     /// The app.
     pub app: AppName,
+    /// All that take part in the run, this one too: should the controller be lost in its last round, one of them may
+    /// have committed.
+    pub members: BTreeSet<Member>,
     /// The app's root, by its real path.
     pub root: PathBuf,
     /// Directories above the root that weren't there, top first: made for it, and taken away with it.

@@ -124,6 +124,7 @@ impl Site<'_> {
                 owner: self.owner,
                 content: self.content,
                 cancelled: &|| cancel.is_asked(),
+                failing: &|| {},
                 waits: &|words| waits((self.mask)(&words)),
                 gates: &|results| {
                     let masked = results.into_iter().map(|it| it.masked(self.mask));

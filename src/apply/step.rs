@@ -143,26 +143,32 @@ pub fn take(
     }
     announce(journal, way, step)?;
     let full = Cell::new(site.is_full());
-    let was_full = || full.get() || site.is_full();
+    let look = || full.set(full.get() || site.is_full());
     let taken = site.acting(journal, taking, |context| {
-        // Room may be made at any time. Whoever waits asks this again and again, and once more when that has ended.
+        // Room may be made at any time. Whoever waits asks this again and again.
         let cancelled = || {
-            full.set(was_full());
+            look();
             (context.cancelled)()
         };
         let context = StepContext {
             cancelled: &cancelled,
+            failing: &look,
             ..*context
         };
         kind.apply(&context, step)
     });
+    if taken.as_ref().is_err_and(StepError::is_verdict) {
+        look();
+    }
+    let taken = taken.map_err(|error| match error.masked(site.mask) {
+        error if error.is_verdict() && full.get() => TakeError::Full(error),
+        error => error.into(),
+    });
     let taken = match taken {
         // It is tried again, for as long as the host refuses, and the journal has no room for every try.
-        Err(error) if way == Way::Back => return Err(error.masked(site.mask).into()),
+        Err(error) if way == Way::Back => return Err(error),
         taken => taken,
     };
-    let is_verdict = taken.as_ref().is_err_and(StepError::is_verdict);
-    let blameless = is_verdict && was_full();
     // The time is taken after the change, and is recorded for a step that failed too: it may have
     // changed something. Not so of what renews nobody, whose own time only says when it was renewed
     // itself: a reload that failed was none, and a stop is none. It is recorded before reading back,
@@ -173,14 +179,7 @@ pub fn take(
         Done::Unchanged
     };
     end(site, journal, (way, step), done, taken.is_err())?;
-    if let Err(error) = taken {
-        let error = error.masked(site.mask);
-        return Err(if blameless {
-            TakeError::Full(error)
-        } else {
-            error.into()
-        });
-    }
+    taken?;
     if !is_attendant(step) {
         let read_back = read_back(site, journal, known, step);
         if let Err(error) = read_back {

@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::fleet::pause;
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
 use crate::helper::protocol::SurveyedApp;
-use crate::model::RunId;
+use crate::model::{Member, RunId};
 
 use super::error::CommandError;
 use super::exit::Exit;

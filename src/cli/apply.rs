@@ -5,10 +5,9 @@ use std::path::Path;
 
 use crate::config::discover::find_project;
 use crate::fleet::compose::{Order, Toward, compose};
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
 use crate::fleet::run::RunEnd;
-use crate::model::{HostName, Outcome, OutcomeKind, Plan};
+use crate::model::{HostName, Member, Outcome, OutcomeKind, Plan};
 use crate::plan::saved::SavedPlan;
 use crate::report::display::Volume;
 

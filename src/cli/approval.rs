@@ -145,7 +145,7 @@ pub(super) async fn ask(session: &Session, consent: &Consent<'_>) -> Result<(), 
         "nothing was done"
     };
     if asks(session, given) {
-        return if confirmed(consent.question).await? {
+        return if confirmed(consent).await? {
             Ok(())
         } else {
             Err(CommandError::new(Exit::UNAPPROVED, nothing))
@@ -166,14 +166,16 @@ pub(super) async fn ask(session: &Session, consent: &Consent<'_>) -> Result<(), 
 }
 
 /// A person's answer. It is waited for on a thread of its own, so that a signal is heard meanwhile.
-async fn confirmed(question: &str) -> Result<bool, CommandError> {
+async fn confirmed(consent: &Consent<'_>) -> Result<bool, CommandError> {
     let _terminal = Terminal::keep();
-    let question = question.to_owned();
+    let question = consent.question.to_owned();
     let answer = tokio::task::spawn_blocking(move || answer(&question));
     match answer.await {
         Ok(Ok(answer)) => Ok(answer),
         // The terminal is raw while it is asked: Ctrl-C comes as a key.
-        Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => Err(CommandError::cancelled(2)),
+        Ok(Err(error)) if error.kind() == ErrorKind::Interrupted => {
+            Err(CommandError::cancelled(2, consent.settled))
+        }
         _ => Ok(false),
     }
 }

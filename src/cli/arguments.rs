@@ -390,14 +390,18 @@ pub struct Helper {
     pub recover: bool,
 }
 
+/// Whether it is a program that reads what is said, whichever command it is.
+pub(super) fn wants_json(words: impl IntoIterator<Item = OsString>) -> bool {
+    words.into_iter().any(|word| word == "--json")
+}
+
 /// Whether arguments that can't be understood ask for JSON lines, of which the last is an outcome.
 pub(super) fn wants_outcome(arguments: impl IntoIterator<Item = OsString>) -> bool {
     let words: Vec<_> = arguments.into_iter().collect();
     let mut named = words.iter().filter_map(|word| word.to_str());
     let command = named.find(|word| !word.starts_with('-'));
     let acts = command.is_some_and(|it| ["apply", "rollback", "remove"].contains(&it));
-    let has = |option: &str| words.iter().any(|word| word == option);
-    acts && has("--json") && !has("--list")
+    acts && !words.iter().any(|word| word == "--list") && wants_json(words)
 }
 
 #[cfg(test)]

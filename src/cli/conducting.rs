@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,8 @@ pub(super) struct Talk {
     cancelling: Cancelling,
     /// Whether something is being done on hosts that a signal must not leave half done.
     acting: watch::Sender<bool>,
+    /// Whether what was cut off has been settled.
+    settled: AtomicBool,
     /// The hosts as they were read last, for what no run says of them.
     seen: Mutex<Hosts>,
     /// Whether changes have an exit code of their own.
@@ -170,6 +173,7 @@ impl Talk {
             quiet,
             cancelling: on_signals(),
             acting: watch::channel(false).0,
+            settled: AtomicBool::new(false),
             seen: Mutex::default(),
             detailed: false,
         }
@@ -191,6 +195,12 @@ impl Talk {
     /// Notes how the hosts are, for an outcome without a run.
     pub fn saw(&self, survey: &Survey, prospect: Option<&Prospect>) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = hosts_of(survey, prospect);
+    }
+
+    /// Notes that what was cut off was settled: how the hosts are isn't known until they are read again.
+    pub fn settled(&self) {
+        self.settled.store(true, Ordering::SeqCst);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Hosts::new();
     }
 
     /// The hosts as they were read last.
@@ -218,7 +228,10 @@ impl Talk {
         tokio::select! {
             biased;
             done = &mut work => done,
-            _ = acting.wait_for(|acting| !acting) => Err(CommandError::cancelled(signal)),
+            _ = acting.wait_for(|acting| !acting) => {
+                let settled = self.settled.load(Ordering::SeqCst);
+                Err(CommandError::cancelled(signal, settled))
+            }
             () = self.cancelling.impatient() => Err(CommandError::new(
                 Exit::GOING_BACK,
                 "cancelled while a run that was cut off was being settled; the hosts go on by themselves",

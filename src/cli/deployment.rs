@@ -13,12 +13,11 @@ use crate::fleet::compose;
 use crate::fleet::connection::Pulse;
 use crate::fleet::declared::{self, AppContent, Declared, DeclaredContent, Declaring};
 use crate::fleet::pending::Pending;
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Look, Prospect, ProspectError, Sought, Survey, Wanted, survey_some};
 use crate::fleet::reach::{ReachError, Reached, Reaching, connections, reach};
 use crate::fleet::run::Fleet;
 use crate::helper::protocol::{AppAddress, RefusalKind, SecretBytes};
-use crate::model::{AppName, HostFacts, HostName, Masks, State, Wave, few};
+use crate::model::{AppName, HostFacts, HostName, Masks, Member, State, Wave, few};
 use crate::remote::{self, HelperSources, Helpers, PassphrasePrompt};
 use crate::step::registry::registry;
 

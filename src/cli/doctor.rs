@@ -12,7 +12,7 @@ use crate::report::count;
 
 use super::Session;
 use super::arguments;
-use super::conducting::print_line;
+use super::conducting::print_data;
 use super::deployment::{Chosen, Deployment, choose, reaching};
 use super::error::CommandError;
 use super::exit::Exit;
@@ -53,7 +53,7 @@ pub(super) async fn run(
     }
     let (text, errors, exit) = report.words(environment.as_str());
     errors.iter().for_each(|error| say!("{error}"));
-    print_line(text.trim_end());
+    print_data(text.trim_end())?;
     Ok(exit)
 }
 

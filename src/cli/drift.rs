@@ -7,12 +7,11 @@ use serde_json::{Value, json};
 use crate::content::{PathChange, PathChangeKind};
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::mixed::mixed;
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::run::RunEnd;
 use crate::helper::protocol::Marks;
 use crate::model::{
-    EnvironmentName, Outcome, OutcomeKind, Plan, ResourceId, ResourceKind, State, Step,
+    EnvironmentName, Member, Outcome, OutcomeKind, Plan, ResourceId, ResourceKind, State, Step,
 };
 use crate::report::PlanView;
 
@@ -20,7 +19,7 @@ use super::Session;
 use super::anew::{Anew, heads};
 use super::approval::{self, Given, Proposal, refuse_blocked};
 use super::arguments;
-use super::conducting::{Conducted, Talk, print_line};
+use super::conducting::{Conducted, Talk, print_data};
 use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
@@ -48,7 +47,8 @@ pub(super) async fn run(
     if !arguments.heal || !unread.is_empty() {
         let look = look_at_rest(session, &arguments, &mut deployment, survey, &mut unread);
         let (survey, found) = look.await?;
-        say(&arguments, &deployment, (&survey, &unread), &found);
+        let read = (&survey, &unread);
+        say(session, &arguments, &deployment, read, &found).await?;
         return unread.end(if found.plan.is_empty() {
             Exit::DONE
         } else {
@@ -141,15 +141,17 @@ async fn look_at_rest(
 }
 
 /// Says what was changed since, on stdout.
-fn say(
+async fn say(
+    session: &Session,
     arguments: &arguments::Drift,
     deployment: &Deployment,
     (survey, unread): (&Survey, &Unread),
     prospect: &Prospect,
-) {
+) -> Result<(), CommandError> {
     let findings = findings(prospect);
     let mut notes = deployment.notes(survey);
     notes.extend(deployment.undeclared(survey));
+    notes.extend(deployment.emptied(session, &arguments.choice).await?);
     if arguments.json {
         let environment = &deployment.project.environment.name;
         let drifted = !prospect.plan.is_empty();
@@ -164,7 +166,7 @@ fn say(
             "notes": notes,
             "unreachable": unread.hosts,
         });
-        print_line(&document.to_string());
+        print_data(&document.to_string())?;
     } else {
         for note in notes {
             say!("{}: {}", note.host, note.message);
@@ -172,9 +174,9 @@ fn say(
                 say!("  {remedy}");
             }
         }
-        findings
-            .iter()
-            .for_each(|finding| print_line(&finding.line()));
+        for finding in &findings {
+            print_data(&finding.line())?;
+        }
     }
     if prospect.plan.is_empty() && !arguments.json && !deployment.fleet.is_empty() {
         let environment = &deployment.project.environment.name;
@@ -183,8 +185,9 @@ fn say(
         } else {
             " on the hosts that could be read"
         };
-        print_line(&format!("{environment}: no drift{hosts}"));
+        print_data(&format!("{environment}: no drift{hosts}"))?;
     }
+    Ok(())
 }
 
 /// What was last applied, for each member that has a generation; of one that stands unconfirmed, what it
@@ -242,12 +245,8 @@ async fn prepare(
     let (survey, prospect) = look(session, arguments, deployment, survey).await?;
     if !anew.is_again() {
         // There is one document.
-        say(
-            arguments,
-            deployment,
-            (&survey, &Unread::default()),
-            &prospect,
-        );
+        let read = (&survey, &Unread::default());
+        say(session, arguments, deployment, read, &prospect).await?;
     }
     if prospect.plan.is_empty() {
         return Ok(None);

@@ -69,13 +69,15 @@ impl CommandError {
         }
     }
 
-    /// A signal came before anything was begun.
+    /// A signal came before anything was begun, but that what was cut off may have been settled.
     #[must_use]
-    pub fn cancelled(signal: u8) -> Self {
-        Self::new(
-            Exit::cancelled_by(signal),
-            "cancelled before anything was done",
-        )
+    pub fn cancelled(signal: u8, settled: bool) -> Self {
+        let words = if settled {
+            "cancelled: nothing more was done than to settle what was cut off"
+        } else {
+            "cancelled before anything was done"
+        };
+        Self::new(Exit::cancelled_by(signal), words)
     }
 
     /// How a command ended that failed so before it had a run.

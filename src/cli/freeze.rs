@@ -2,10 +2,9 @@
 //!
 //! It lies in the ledgers of the servers, so that it holds for every controller.
 
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
 use crate::helper::protocol::Marks;
-use crate::model::{EnvironmentName, Freeze};
+use crate::model::{EnvironmentName, Freeze, Member};
 
 use super::arguments;
 use super::deployment::Deployment;

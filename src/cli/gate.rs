@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::fleet::Events;
 use crate::fleet::ask::AskError;
-use crate::fleet::progress::Member;
-use crate::model::{EventKind, GateResult, Gates, Verdict};
+use crate::model::{EventKind, GateResult, Gates, Member, Verdict};
 
 use super::deployment::{Deployment, asking};
 use super::error::CommandError;

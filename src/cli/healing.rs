@@ -6,11 +6,10 @@ use std::sync::Arc;
 
 use crate::content::ManifestEntry;
 use crate::fleet::declared::DeclaredContent;
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::Prospect;
 use crate::fleet::run::Run;
 use crate::fleet::supply::{Need, Supplies, supplies};
-use crate::model::{Digest, Finding, FindingClass};
+use crate::model::{Digest, Finding, FindingClass, Member};
 
 use super::Session;
 use super::deployment::{Deployment, asking};

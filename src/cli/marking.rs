@@ -1,9 +1,8 @@
 //! Changing marks in ledgers without taking any step: holds and freezes.
 
 use crate::fleet::Locked;
-use crate::fleet::progress::Member;
 use crate::helper::protocol::{Holder, Marks};
-use crate::model::EnvironmentName;
+use crate::model::{EnvironmentName, Member};
 
 use super::Session;
 use super::deployment::{Deployment, asking};

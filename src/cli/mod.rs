@@ -128,7 +128,7 @@ fn on_the_controller(arguments: Arguments) -> Result<Exit, CommandError> {
     let around = Surroundings::read()?;
     let display = Display::new(volume, around.terminal);
     // Where a program reads, nobody looks.
-    let pending = if std::env::args_os().any(|word| word == "--json") {
+    let pending = if arguments::wants_json(std::env::args_os()) {
         Pending::default()
     } else {
         Pending::on(Box::new(PendingLine::on(display.clone())))
@@ -162,7 +162,6 @@ async fn dispatch(session: &Session, command: Command) -> Result<Exit, CommandEr
     match command {
         Command::Plan(plan) => plan::run(session, plan).await,
         Command::Apply(apply) => apply::run(session, apply).await,
-
         Command::Rollback(rollback) => rollback::run(session, rollback).await,
         Command::Remove(remove) => remove::run(session, remove).await,
         Command::Drift(drift) => drift::run(session, drift).await,

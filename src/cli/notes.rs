@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::fleet::mixed::mixed;
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
 use crate::helper::protocol::{GoingBack, RegistryEntry, SurveyedApp};
 use crate::model::shell::quote;
-use crate::model::{EnvironmentName, Finding, FindingClass, HostFacts, HostName};
+use crate::model::{EnvironmentName, Finding, FindingClass, HostFacts, HostName, Member};
 
 use super::deployment::Deployment;
 use super::error::CommandError;

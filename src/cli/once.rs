@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted, survey_some};
 use crate::helper::protocol::{ObserveApp, SurveyedApp};
 use crate::model::{
-    Action, AppName, Finding, FindingClass, Gates, HostName, Plan, Resource, ResourceId,
+    Action, AppName, Finding, FindingClass, Gates, HostName, Member, Plan, Resource, ResourceId,
     ResourceKind, State, Step,
 };
 use crate::step::kind::{Change, Kind};
@@ -91,7 +90,7 @@ impl Elsewhere {
             .iter()
             .map(|it| it.step.resource.app.clone())
             .collect();
-        let unchosen = Unchosen::reach(session, deployment, &apps).await?;
+        let unchosen = Unchosen::reach(session, deployment, |it| apps.contains(&it.app)).await?;
         let (survey, lost) =
             survey_some(&unchosen.fleet, &unchosen.addresses, BTreeMap::new()).await;
         let missing = unchosen.missing.iter();

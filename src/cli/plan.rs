@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::fleet::declared::Declared;
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::reach::ReachError;
 use crate::model::shell::quote;
 use crate::model::{
-    Digest, EnvironmentName, Finding, FindingClass, Hold, HostName, Plan, ResourceId, State,
+    Digest, EnvironmentName, Finding, FindingClass, Hold, HostName, Member, Plan, ResourceId, State,
 };
 use crate::plan::saved::{Body, SavedMember, SavedPlan};
 use crate::report::{PlanView, VariableChange, plan_document, plan_text};
@@ -135,6 +134,8 @@ async fn plan_reached(
     prospect
         .findings
         .extend(deployment.undeclared(&declaration.survey));
+    let emptied = deployment.emptied(session, choice).await?;
+    prospect.findings.extend(emptied);
     if prospect.plan.is_empty() {
         let environment = deployment.project.environment.name.as_str();
         let notes = Restatement::of(&declaration).notes(environment);

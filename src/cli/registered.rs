@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Environment, nearest};
 use crate::fleet::compose;
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
 use crate::helper::protocol::{AppAddress, RegistryEntry};
-use crate::model::HostName;
+use crate::model::{Finding, FindingClass, HostName, Member};
 
 use super::Session;
 use super::arguments::Choice;
@@ -15,6 +14,7 @@ use super::deployment::{Chosen, Deployment, choose_hosts, reaching, who_is_there
 use super::error::CommandError;
 use super::exit::Exit;
 use super::project::Project;
+use super::unread::Unread;
 
 /// An app that the declaration doesn't have, as it is looked for.
 #[derive(Clone, Copy)]
@@ -104,6 +104,43 @@ impl Deployment {
         }
         self.addresses.extend(undeclared);
         self.survey(BTreeMap::new()).await
+    }
+
+    /// What hosts still have on which no app is declared any more. Nothing waits for these: of one that isn't there, that
+    /// is told. Hosts of an included file are left out, since they may be another environment's.
+    ///
+    /// # Errors
+    /// Exit code 1 when our own program can't be found.
+    pub async fn emptied(
+        &self,
+        session: &Session,
+        choice: &Choice,
+    ) -> Result<Vec<Finding>, CommandError> {
+        let environment = &self.project.environment;
+        let mut hosts = choose_hosts(&self.project, choice)?;
+        hosts.retain(|host| {
+            let mut apps = environment.apps.iter();
+            host.is_of_environment() && !apps.any(|app| app.hosts.contains(&host.name))
+        });
+        if hosts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reaching = reaching(session, &self.project)?;
+        let (reached, missing) = who_is_there(&reaching, &hosts).await;
+        let addresses = BTreeMap::new();
+        let chosen = Chosen { hosts, addresses };
+        let mut emptied = Self::with(session, self.project.clone(), chosen, &reached);
+        let mut unread = Unread::missing(&missing);
+        let survey = emptied.survey_rest(&mut unread).await;
+        let mut notes = emptied.undeclared(&survey);
+        notes.extend(unread.hosts.into_iter().map(|(host, why)| Finding {
+            class: FindingClass::Note,
+            host,
+            app: None,
+            message: format!("no app is declared for it, and what it still has isn't known: {why}"),
+            remedy: None,
+        }));
+        Ok(notes)
     }
 
     /// Leaves nothing but an app, on the hosts that know it.

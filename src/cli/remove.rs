@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use crate::fleet::compose::{Order, Toward, compose};
 use crate::fleet::declared::DeclaredContent;
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::run::RunEnd;
 use crate::fleet::{Locked, removed};
-use crate::model::{Outcome, OutcomeKind, Plan};
+use crate::model::{Member, Outcome, OutcomeKind, Plan};
 use crate::report::PlanView;
 use crate::report::display::Volume;
 

@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::content::{EntryPath, Manifest, PathChange, Patterns};
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Seen};
-use crate::model::{ResourceId, ResourceKind};
+use crate::model::{Member, ResourceId, ResourceKind};
 
 use super::deployment::{Declaration, Deployment, asking};
 use super::error::CommandError;

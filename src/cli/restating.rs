@@ -6,9 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::fleet::Events;
-use crate::fleet::progress::Member;
 use crate::helper::protocol::{Marks, Restated};
-use crate::model::{Finding, FindingClass, Generation};
+use crate::model::{Finding, FindingClass, Generation, Member};
 
 use super::Session;
 use super::deployment::{Declaration, Deployment};

@@ -1,8 +1,7 @@
 //! `rollback --with-data`: which backup is put back.
 
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
-use crate::model::{Action, Generation, Label, Ledger, ResourceId, RunId, StepKind, Thing};
+use crate::model::{Action, Generation, Label, Ledger, Member, ResourceId, RunId, StepKind, Thing};
 use crate::plan::{Attendant, Turn};
 use crate::step::backup::{FROM, desire::BACKUP};
 

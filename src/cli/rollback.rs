@@ -7,18 +7,17 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::fleet::compose::{Order, Toward, compose};
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::run::RunEnd;
 use crate::fleet::target::{Leaving, Milestone, Past};
-use crate::model::{AppName, Gates, HostName, Ledger, Outcome, OutcomeKind, Plan, RunId};
+use crate::model::{AppName, Gates, HostName, Ledger, Member, Outcome, OutcomeKind, Plan, RunId};
 use crate::report::PlanView;
 use crate::report::table::table;
 
 use super::anew::{Anew, heads};
 use super::approval::{self, Given, Proposal, refuse_blocked};
 use super::arguments;
-use super::conducting::{Conducted, Talk, print_line};
+use super::conducting::{Conducted, Talk, print_data};
 use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
@@ -302,14 +301,16 @@ fn toward(
     };
     let pasts = pasts(survey);
     // What is undone is the last run, and of each app what that has brought. An app that it didn't change stands.
-    let brought = pasts.iter().filter_map(|(_, past)| past.brought_by());
+    let brought: Vec<_> = pasts.iter().map(|(_, past)| past.brought_by()).collect();
     let last = brought
+        .iter()
+        .flatten()
         .max_by_key(|it| it.at.parse::<Timestamp>().ok())
-        .and_then(|it| it.run);
+        .and_then(|it| it.run.clone());
     let mut toward = BTreeMap::new();
-    for (app, past) in pasts {
-        let by_last = || past.brought_by().is_some_and(|it| it.run == last);
-        if arguments.to.is_none() && !by_last() {
+    for ((app, past), brought) in pasts.into_iter().zip(brought) {
+        let by_last = brought.is_some_and(|it| it.run == last);
+        if arguments.to.is_none() && !by_last {
             continue;
         }
         let number = match &arguments.to {
@@ -434,7 +435,7 @@ async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit
             "generations": generations,
             "unreachable": unread.hosts,
         });
-        print_line(&document.to_string());
+        print_data(&document.to_string())?;
         return unread.end(Exit::DONE);
     }
     let rows = pasts.iter().flat_map(|(app, milestones)| {
@@ -457,7 +458,7 @@ async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit
         })
     });
     let head = ["app", "generation", "version", "release", "when", ""];
-    print_line(table(&head, rows.collect()).trim_end());
+    print_data(table(&head, rows.collect()).trim_end())?;
     unread.end(Exit::DONE)
 }
 

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
 use crate::fleet::settle::{
     SettleError, Settlement, Settler, Way, settle as settle_all, settlements,
 };
-use crate::model::{EnvironmentName, EventKind};
+use crate::model::{EnvironmentName, EventKind, Member};
 
 use super::Session;
 use super::approval::{self, Consent, Given};
@@ -50,7 +49,7 @@ pub(super) async fn settle(
                 command: interrupted.command,
                 user: interrupted.author.user,
                 steps: interrupted.begun,
-                forward: matches!(way, Way::Forward(_)),
+                forward: way == Way::Forward,
             });
             interrupted.run.to_string()
         })
@@ -73,13 +72,11 @@ pub(super) async fn settle(
         command: settling.command.to_owned(),
     };
     let (fleet, addresses) = (&siblings.fleet, &siblings.addresses);
-    let settled = talk.acting(settle_all(
-        fleet,
-        addresses,
-        survey,
-        &settler,
-        talk.events(),
-    ));
+    let settled = talk.acting(async {
+        let settled = settle_all(fleet, addresses, survey, &settler, talk.events()).await;
+        talk.settled();
+        settled
+    });
     let environment = &deployment.project.environment.name;
     let settled = settled
         .await
@@ -87,7 +84,7 @@ pub(super) async fn settle(
     for (member, settlement) in &settled {
         let went = match settlement.way {
             Way::Back => "is as before",
-            Way::Forward(_) => "is committed",
+            Way::Forward => "is committed",
         };
         let run = &settlement.interrupted.run;
         note(

@@ -1,15 +1,14 @@
-//! All hosts of the apps whose runs were cut off: one that wasn't chosen may have committed.
+//! All members of runs that were cut off: one that wasn't chosen may have committed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::Environment;
 use crate::fleet::declared;
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Survey, survey};
 use crate::fleet::reach::{ReachError, connections};
 use crate::fleet::run::Fleet;
 use crate::helper::protocol::AppAddress;
-use crate::model::{AppName, HostName};
+use crate::model::{AppName, HostName, Member};
 
 use super::Session;
 use super::arguments::Choice;
@@ -23,14 +22,14 @@ use super::registered::{self, Undeclared, is_declared};
 pub(super) struct Siblings {
     /// The connections.
     pub fleet: Fleet,
-    /// Every app whose run was cut off on a chosen host, on all of its hosts.
+    /// Every member of a run that was cut off on a chosen host.
     pub addresses: BTreeMap<Member, AppAddress>,
     /// What the hosts know of them.
     pub survey: Survey,
 }
 
 impl Siblings {
-    /// Reaches the hosts of a deployment's apps that weren't chosen, where a run was cut off on one that was.
+    /// Reaches the members that weren't chosen of runs that were cut off on one that was.
     ///
     /// # Errors
     /// Exit code 4 when one is out of reach that may have committed what is ready on another.
@@ -40,17 +39,19 @@ impl Siblings {
         chosen: &Survey,
     ) -> Result<Self, CommandError> {
         let cut = || {
-            let members = chosen.members.iter();
-            members.filter_map(|(member, app)| Some((member, app.interrupted.as_ref()?)))
+            chosen
+                .members
+                .values()
+                .filter_map(|it| it.interrupted.as_ref())
         };
-        let apps = cut().map(|(member, _)| member.app.clone()).collect();
-        let is_ready = cut().any(|(_, interrupted)| interrupted.ready);
+        let members: BTreeSet<&Member> = cut().flat_map(|it| &it.members).collect();
+        let is_ready = cut().any(|interrupted| interrupted.ready);
         let mut siblings = Self {
             fleet: deployment.fleet.clone(),
             addresses: deployment.addresses.clone(),
             survey: chosen.clone(),
         };
-        let unchosen = Unchosen::reach(session, deployment, &apps).await?;
+        let unchosen = Unchosen::reach(session, deployment, |it| members.contains(it)).await?;
         if is_ready && !unchosen.missing.is_empty() {
             let error = unreachable_hosts(&unchosen.missing);
             return Err(error.hint(
@@ -66,7 +67,7 @@ impl Siblings {
     }
 }
 
-/// Hosts of some apps that weren't chosen.
+/// Members that weren't chosen.
 pub(super) struct Unchosen {
     /// The connections to those that are there.
     pub fleet: Fleet,
@@ -77,22 +78,21 @@ pub(super) struct Unchosen {
 }
 
 impl Unchosen {
-    /// Reaches them.
+    /// Reaches those that are wanted.
     ///
     /// # Errors
     /// Exit code 1 when our own program can't be found, 4 when a host is lost that may have what is declared no more.
     pub async fn reach(
         session: &Session,
         deployment: &Deployment,
-        apps: &BTreeSet<AppName>,
+        wanted: impl Fn(&Member) -> bool,
     ) -> Result<Self, CommandError> {
         let project = &deployment.project;
         let environment = &project.environment;
         let mut addresses = all_addresses(environment);
-        addresses.retain(|member, _| {
-            apps.contains(&member.app) && !deployment.addresses.contains_key(member)
-        });
-        let undeclared = undeclared(deployment, apps);
+        let is_wanted = |it: &Member| wanted(it) && !deployment.addresses.contains_key(it);
+        addresses.retain(|member, _| is_wanted(member));
+        let undeclared = undeclared(deployment, &wanted);
         // Which hosts have what is declared no more, only they know.
         let is_asked = |host: &HostName| {
             !undeclared.is_empty() || addresses.keys().any(|member| member.host == *host)
@@ -125,10 +125,8 @@ impl Unchosen {
             for (app, root) in &undeclared {
                 let (app, root) = (app.as_str(), Some(root.as_str()));
                 let known = registered::addresses(environment, &survey, Undeclared { app, root })?;
-                for (member, address) in known {
-                    if !deployment.addresses.contains_key(&member) {
-                        addresses.entry(member).or_insert(address);
-                    }
+                for (member, address) in known.into_iter().filter(|(it, _)| is_wanted(it)) {
+                    addresses.entry(member).or_insert(address);
                 }
             }
         }
@@ -150,11 +148,14 @@ fn all_addresses(environment: &Environment) -> BTreeMap<Member, AppAddress> {
     addresses
 }
 
-/// Of some apps those that a deployment has on hosts where they are declared no more, and where they are there.
-fn undeclared(deployment: &Deployment, apps: &BTreeSet<AppName>) -> BTreeSet<(AppName, String)> {
+/// The apps that a deployment has on hosts where they are declared no more, and where they are there, of those wanted.
+fn undeclared(
+    deployment: &Deployment,
+    wanted: impl Fn(&Member) -> bool,
+) -> BTreeSet<(AppName, String)> {
     let environment = &deployment.project.environment;
     let members = deployment.addresses.iter();
-    let members = members.filter(|(it, _)| apps.contains(&it.app) && !is_declared(environment, it));
+    let members = members.filter(|(it, _)| wanted(it) && !is_declared(environment, it));
     let places = members.map(|(member, address)| (member.app.clone(), address.root.clone()));
     places.collect()
 }

@@ -81,7 +81,10 @@ async fn look(
 ) -> Result<Shown, CommandError> {
     let choice = &arguments.choice;
     let (deployment, missing) = Deployment::reach_some(session, project, choice, None).await?;
-    shown(deployment, Unread::missing(&missing)).await
+    let emptied = deployment.emptied(session, choice).await?;
+    let mut shown = shown(deployment, Unread::missing(&missing)).await?;
+    shown.notes.extend(emptied);
+    Ok(shown)
 }
 
 /// What the hosts of a deployment show that can be read, beside those that aren't there.

@@ -1,8 +1,7 @@
 //! Reading hosts while nobody changes them: what is read in the middle of a run is a picture of nothing.
 
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::{Prospect, Survey};
-use crate::model::{EnvironmentName, FindingClass, RunId};
+use crate::model::{EnvironmentName, FindingClass, Member, RunId};
 
 use super::anew::heads;
 use super::error::CommandError;

@@ -96,7 +96,7 @@ pub(super) async fn run(
         {
             let went = match settlement.way {
                 Way::Back => "is as before",
-                Way::Forward(_) => "is committed, as on the other hosts",
+                Way::Forward => "is committed, as on the other hosts",
             };
             let run = settlement.interrupted.run;
             say!("{member}: the run {run} {went}");

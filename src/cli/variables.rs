@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fleet::progress::Member;
-use crate::model::{HostName, Plan};
+use crate::model::{HostName, Member, Plan};
 use crate::report::VariableChange;
 
 use super::deployment::Declaration;

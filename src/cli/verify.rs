@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use crate::fleet::Events;
-use crate::fleet::progress::Member;
 use crate::fleet::prospect::Survey;
-use crate::model::{GateResult, Gates, HostName, Verdict};
+use crate::model::{GateResult, Gates, HostName, Member, Verdict};
 use crate::report::table::table;
 
 use super::arguments;
-use super::conducting::print_line;
+use super::conducting::print_data;
 use super::deployment::Deployment;
 use super::error::CommandError;
 use super::exit::Exit;
@@ -42,8 +41,11 @@ pub(super) async fn run(
     let unreachable = unread.hosts.clone();
     let ended = refusal.map_or_else(|| unread.end(exit), Err);
     let exit = ended.as_ref().map_or_else(|error| error.exit, |exit| *exit);
-    say(&arguments, &results, exit, &unreachable);
-    ended
+    let said = say(&arguments, &results, exit, &unreachable);
+    match ended {
+        Ok(Exit::DONE) => said.map(|()| Exit::DONE),
+        ended => ended,
+    }
 }
 
 /// The members whose gates are to be read.
@@ -89,7 +91,7 @@ fn say(
     results: &Results,
     exit: Exit,
     unreachable: &BTreeMap<HostName, String>,
-) {
+) -> Result<(), CommandError> {
     if arguments.json {
         let rows =
             results.iter().flat_map(|(member, results)| {
@@ -107,8 +109,9 @@ fn say(
             "gates": rows.collect::<Vec<_>>(),
             "unreachable": unreachable,
         });
-        print_line(&document.to_string());
-    } else if !results.is_empty() {
+        return print_data(&document.to_string());
+    }
+    if !results.is_empty() {
         let rows = results.iter().flat_map(|(member, results)| {
             results.iter().map(move |result| {
                 let detail = match result.verdict {
@@ -124,12 +127,8 @@ fn say(
                 ]
             })
         });
-        print_line(
-            table(
-                &["host", "app", "gate", "verdict", "detail"],
-                rows.collect(),
-            )
-            .trim_end(),
-        );
+        let head = &["host", "app", "gate", "verdict", "detail"];
+        print_data(table(head, rows.collect()).trim_end())?;
     }
+    Ok(())
 }

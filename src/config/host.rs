@@ -31,6 +31,14 @@ pub struct Host {
     pub place: Place,
 }
 
+impl Host {
+    /// Whether the environment's own file declares it, not one that is included.
+    #[must_use]
+    pub fn is_of_environment(&self) -> bool {
+        self.place.source == 0
+    }
+}
+
 /// How a host is reached.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reach {

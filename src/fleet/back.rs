@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ask::{AskError, WayBack};
 use super::conduct::{Conduct, unpanicked};
 use super::ending::{MemberEnd, once_stays};
-use super::progress::Member;
 use crate::helper::protocol::{RefusalKind, WentBack};
-use crate::model::{EventKind, GateResult};
+use crate::model::{EventKind, GateResult, Member};
 
 /// What a host said about its way back; none when nobody waited for it.
 type Said = Option<Result<WentBack, AskError>>;

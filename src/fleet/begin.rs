@@ -15,7 +15,7 @@ impl Conduct {
                 app: part.address.clone(),
                 plan: self.run.plan.on(&member.host).of(&member.app),
                 head: part.head.clone(),
-                gates: part.gates.clone(),
+                members: self.run.parts.keys().cloned().collect(),
                 author: self.run.author.clone(),
                 command: self.run.command.clone(),
                 guard: u64::try_from(self.run.pace.guard.as_millis()).unwrap_or(u64::MAX),

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::declared::Declared;
-use super::progress::Member;
 use super::prospect::{Prospect, Survey, last_applied};
 use super::run::{Forget, Holdable, Pace, Part, Run};
 use crate::config::{Environment, Keep, Rollout};
 use crate::helper::protocol::{AppAddress, Marks, SurveyedApp};
 use crate::model::{
-    Author, Digest, Gates, Generation, HostName, Plan, Resource, RunId, State, Wave,
+    Author, Digest, Gates, Generation, HostName, Member, Plan, Resource, RunId, State, Wave,
 };
 
 /// The shortest pause before locks are tried again.

@@ -13,10 +13,10 @@ use super::connection::{Connection, ConnectionLost};
 use super::decide::{Decision, End, Situation, decide};
 use super::ending::{self, MemberEnd, Stopped};
 use super::events::Events;
-use super::progress::{Member, Progress};
+use super::progress::Progress;
 use super::run::{Cause, ContentSource, Failure, Fleet, Part, Run, RunEnd};
 use crate::helper::protocol::{Holder, RefusalKind};
-use crate::model::{EventKind, Hold, HostName, Outcome, OutcomeKind};
+use crate::model::{EventKind, Hold, HostName, Member, Outcome, OutcomeKind};
 
 /// The exit code of a plan that has become stale, by the contract.
 const STALE: u8 = 6;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::progress::{Member, Standing};
+use super::progress::Standing;
 use crate::config::OnFailure;
-use crate::model::HostName;
+use crate::model::{HostName, Member};
 
 /// All that the decision depends on.
 #[derive(Debug, Clone)]

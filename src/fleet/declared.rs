@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::progress::Member;
 use super::prospect::{Survey, Wanted};
 use super::run::ContentSource;
 use crate::config::{App, ConfigErrors, Environment, Host, Secrets};
@@ -14,7 +13,7 @@ use crate::helper::protocol::{AppAddress, SecretBytes, SurveyedApp};
 use crate::host::{Manager, Owner, UNITS};
 use crate::model::names::Version;
 use crate::model::{
-    AppName, Digest, HostFacts, HostName, Places, Resource, ResourceKind, State, Value,
+    AppName, Digest, HostFacts, HostName, Member, Places, Resource, ResourceKind, State, Value,
 };
 use crate::step::backup::desire::BACKUP;
 use crate::step::desired::{Desired, Release, Site, content_digest, desired};

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::progress::Member;
-use crate::model::OutcomeKind;
+use crate::model::{Member, OutcomeKind};
 
 /// What became of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]

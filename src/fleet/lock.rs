@@ -8,10 +8,9 @@ use tokio::task::JoinSet;
 use super::ask::Locked;
 use super::conduct::{Conduct, Interruption, failure, unpanicked};
 use super::ending::MemberEnd;
-use super::progress::Member;
 use super::run::{Cause, Failure};
 use crate::helper::protocol::{AppAddress, Holder};
-use crate::model::{Digest, EventKind, HostName, RunId};
+use crate::model::{Digest, EventKind, HostName, Member, RunId};
 
 impl Conduct {
     /// Tries to take all locks. When one is held all are given back, and where the run is to wait

@@ -42,7 +42,7 @@ pub use connection::{Connection, ConnectionLost, Pulse, Transport};
 pub use ending::MemberEnd;
 pub use events::Events;
 pub use lock::pause;
-pub use progress::{Member, Standing};
+pub use progress::Standing;
 pub use rounds::removed;
 pub use run::{
     Cause, ContentSource, Failure, Fleet, Forget, Holdable, Pace, Part, Run, RunEnd, conduct,

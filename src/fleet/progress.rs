@@ -3,35 +3,8 @@
 //! Pure: it is told what happened and says what follows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use crate::model::{AppName, HostName, Plan, Step, StepId, Wave};
-
-/// An app on a host: what has a journal of its own.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Member {
-    /// The host.
-    pub host: HostName,
-    /// The app.
-    pub app: AppName,
-}
-
-impl Member {
-    /// The member of that name.
-    #[must_use]
-    pub fn new(host: &HostName, app: &AppName) -> Self {
-        Self {
-            host: host.clone(),
-            app: app.clone(),
-        }
-    }
-}
-
-impl fmt::Display for Member {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} on {}", self.app, self.host)
-    }
-}
+use crate::model::{HostName, Member, Plan, Step, StepId, Wave};
 
 /// What became of a step so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,7 +98,8 @@ impl Progress {
     }
 
     /// For each member the largest set of steps of the wave that may be asked for now: all that they
-    /// wait for is done, or is asked of the same member with them. `out` takes no part any more.
+    /// wait for is done, or is asked of the same member with them. One from which there is no way back isn't asked for
+    /// beforehand: as long as something before it can fail or be cancelled, there is one. `out` takes no part any more.
     pub(super) fn next(
         &self,
         wave: Wave,
@@ -141,7 +115,8 @@ impl Progress {
             }
             let may = step.after.iter().all(|before| {
                 let other = &self.steps[*before];
-                other.status == Status::Done || (chosen[*before] && other.member == step.member)
+                let with_it = chosen[*before] && other.member == step.member && !step.no_return;
+                other.status == Status::Done || with_it
             });
             if may {
                 chosen[index] = true;
@@ -177,11 +152,12 @@ impl Progress {
         self.raise(steps, Status::Done);
     }
 
-    /// A helper has answered that a step failed: those of the batch that it didn't begin were not begun.
-    pub(super) fn answered(&mut self, batch: &[StepId]) {
+    /// A helper has answered that not all of a batch is done: those that it didn't begin were not begun, and nor was one
+    /// that it began to look at, and left as it was.
+    pub(super) fn answered(&mut self, batch: &[StepId], left: Option<&StepId>) {
         for step in batch {
             if let Some(tracked) = self.tracked(step)
-                && tracked.status == Status::Asked
+                && (tracked.status == Status::Asked || left == Some(step))
             {
                 tracked.status = Status::Pending;
             }
@@ -309,10 +285,33 @@ mod tests {
         let two = StepId("a/app/file:two".to_owned());
         progress.asked(std::slice::from_ref(&two));
         assert_eq!(standing(&progress), Standing::Between);
-        progress.answered(std::slice::from_ref(&two));
+        progress.answered(std::slice::from_ref(&two), None);
         assert_eq!(standing(&progress), Standing::Old);
         progress.done(&[two]);
         assert_eq!(standing(&progress), Standing::New);
+    }
+
+    #[test]
+    fn a_step_without_a_way_back_is_asked_for_when_nothing_before_it_can_fail_any_more() {
+        let mut migrate = step("a", "migrate", 1, &["a/app/file:backup"]);
+        migrate.label = Label::Irreversible;
+        let after = step("a", "start", 1, &["a/app/file:migrate"]);
+        let plan = plan(vec![step("a", "backup", 1, &[]), migrate, after]);
+        let mut progress = progress(&plan);
+        let of = |name: &str| StepId(format!("a/app/file:{name}"));
+        let asked = |progress: &Progress| batch(progress, 1).remove(0).1;
+        assert_eq!(asked(&progress), [of("backup").0]);
+        progress.asked(&[of("backup")]);
+        assert!(progress.past_return().is_none());
+        progress.done(&[of("backup")]);
+        let rest = [of("migrate"), of("start")];
+        assert_eq!(asked(&progress), rest.clone().map(|id| id.0));
+        progress.asked(&rest);
+        assert_eq!(progress.past_return(), Some(&rest[0]));
+        // It was looked at, and what it was to change wasn't as planned.
+        progress.begun(&rest[0]);
+        progress.answered(&rest, Some(&rest[0]));
+        assert!(progress.past_return().is_none());
     }
 
     #[test]

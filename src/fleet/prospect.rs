@@ -9,13 +9,12 @@ use thiserror::Error;
 
 use super::ask::{AskError, Surveyed};
 use super::conduct::unpanicked;
-use super::progress::Member;
 use super::run::Fleet;
 use crate::content::{Manifest, PathChange};
 use crate::helper::protocol::{AppAddress, ObserveApp, RegistryEntry, SecretBytes, SurveyedApp};
 use crate::model::{
-    Action, Digest, Finding, FindingClass, Gates, HostName, Plan, Resource, ResourceId, State,
-    Step, StepKind, Value, Wave,
+    Action, Digest, Finding, FindingClass, Gates, HostName, Member, Plan, Resource, ResourceId,
+    State, Step, StepKind, Value, Wave,
 };
 use crate::plan::{Attendant, PlanError, PlanInput, plan, states};
 use crate::step::backup::desire as backup;

@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::conduct::{Conduct, unpanicked};
 use super::connection::Connection;
 use super::ending::MemberEnd;
-use super::progress::Member;
 use crate::helper::protocol::{AppAddress, ObserveApp, SurveyedApp};
-use crate::model::{Gates, HostName, HostOutcome, Ledger, ResourceKind, State};
+use crate::model::{Gates, HostName, HostOutcome, Ledger, Member, ResourceKind, State};
 
 /// What was read of one app at the end.
 struct Read {

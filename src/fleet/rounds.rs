@@ -11,10 +11,9 @@ use super::conduct::{Conduct, Interruption, failure, unpanicked};
 use super::decide::End;
 use super::ending::MemberEnd;
 use super::events::Events;
-use super::progress::Member;
 use crate::helper::cannot_be_taken_back;
 use crate::helper::protocol::Marks;
-use crate::model::{AppName, EventKind, Generation, Ledger, StepId, few};
+use crate::model::{AppName, EventKind, Generation, Ledger, Member, StepId, few};
 
 /// How long a round may last before it is told what it waits for.
 const SLOW: Duration = Duration::from_secs(2);
@@ -252,12 +251,14 @@ impl Conduct {
             .filter(|(_, end)| **end == MemberEnd::Committed);
         let mut members: BTreeSet<Member> = committed.map(|(member, _)| member.clone()).collect();
         // As long as one has yet to commit, the others' ledgers say that it is to.
-        let of_run = self.run.parts.keys();
-        let open: BTreeSet<&AppName> = of_run
-            .filter(|member| !members.contains(*member))
-            .map(|member| &member.app)
-            .collect();
-        members.retain(|member| self.part(member).forget.is_none() || !open.contains(&member.app));
+        let is_at_rest = |member| {
+            matches!(
+                self.ends.get(member),
+                Some(MemberEnd::Committed | MemberEnd::Back)
+            )
+        };
+        let all_are = self.run.parts.keys().all(is_at_rest);
+        members.retain(|member| self.part(member).forget.is_none() || all_are);
         let set = self.on_each(&members, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             let part = self.part(member);

@@ -14,13 +14,12 @@ use super::conduct::Conduct;
 use super::connection::Connection;
 use super::ending::MemberEnd;
 use super::events::Events;
-use super::progress::Member;
 use crate::config::OnFailure;
 use crate::content::Manifest;
 use crate::helper::protocol::{AppAddress, Holder, Marks};
 use crate::model::{
-    Author, Digest, EnvironmentName, Gates, Generation, HostName, Outcome, Plan, RunId, StepId,
-    Wave,
+    Author, Digest, EnvironmentName, Gates, Generation, HostName, Member, Outcome, Plan, RunId,
+    StepId, Wave,
 };
 
 /// The hosts of a run, each by its connection.

@@ -10,19 +10,18 @@ use super::ask::{AskError, Locked};
 use super::conduct::unpanicked;
 use super::ending::once_stays;
 use super::events::Events;
-use super::progress::Member;
 use super::prospect::Survey;
 use super::run::Fleet;
 use crate::helper::protocol::{AppAddress, Holder, Interrupted, WentBack};
-use crate::model::{Author, EventKind, Generation, HostName, RunId, few};
+use crate::model::{Author, EventKind, HostName, Member, RunId, few};
 
 /// Where a member goes whose run was cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {
     /// To how it was before the run.
     Back,
-    /// It was ready, and another host has committed: it commits too.
-    Forward(Box<Generation>),
+    /// It was ready, and another member of the run has committed: it commits too.
+    Forward,
 }
 
 /// What was cut off on a member, and where it goes.
@@ -74,8 +73,7 @@ pub struct Settler {
     pub command: String,
 }
 
-/// Where every member goes whose run was cut off. Asked of all hosts of an app, or a commit elsewhere
-/// isn't seen.
+/// Where every member goes whose run was cut off. Asked of all members of these runs, or a commit elsewhere isn't seen.
 #[must_use]
 pub fn settlements(survey: &Survey) -> BTreeMap<Member, Settlement> {
     let mut settlements = BTreeMap::new();
@@ -83,17 +81,16 @@ pub fn settlements(survey: &Survey) -> BTreeMap<Member, Settlement> {
         let Some(interrupted) = surveyed.interrupted.clone() else {
             continue;
         };
-        let mut elsewhere = survey
-            .members
-            .iter()
-            .filter(|(other, _)| other.app == member.app && other.host != member.host)
-            .filter_map(|(_, other)| other.ledger.as_ref())
-            .flat_map(|ledger| &ledger.generations);
-        let committed = elsewhere.find(|it| it.run.as_ref() == Some(&interrupted.run));
-        let way = match committed {
-            // Before it was ready no host could have committed with it: it was on its way back.
-            Some(sibling) if interrupted.ready => Way::Forward(Box::new(sibling.clone())),
-            _ => Way::Back,
+        let others = interrupted.members.iter().filter(|it| *it != member);
+        let committed = others
+            .filter_map(|other| survey.members.get(other)?.ledger.as_ref())
+            .flat_map(|ledger| &ledger.generations)
+            .any(|it| it.run.as_ref() == Some(&interrupted.run));
+        // Before it was ready none could have committed with it: it was on its way back.
+        let way = if committed && interrupted.ready {
+            Way::Forward
+        } else {
+            Way::Back
         };
         settlements.insert(member.clone(), Settlement { interrupted, way });
     }
@@ -172,7 +169,7 @@ async fn settle_locked(settling: &Settling<'_>, settler: &Settler) -> Result<(),
         });
         mine.map(|(member, _)| member.clone()).collect()
     };
-    let forward = going(|way| matches!(way, Way::Forward(_)));
+    let forward = going(|way| *way == Way::Forward);
     let back = going(|way| *way == Way::Back);
     errors.extend(settling.forward(&forward).await);
     errors.extend(settling.back(&back, &missing).await);
@@ -217,9 +214,10 @@ impl Settling<'_> {
         let members = self.survey.members.iter();
         members.filter_map(|(member, app)| {
             let holder = app.holder.clone()?;
-            let follows = |it: &Member| it.app == member.app && it.host != member.host;
-            let mut others = self.settlements.keys();
-            let is_needed = others.any(|it| follows(it) && self.is_open(it));
+            let mut others = self.settlements.iter();
+            let is_needed = others.any(|(other, it)| {
+                other != member && it.interrupted.members.contains(member) && self.is_open(other)
+            });
             (is_needed && app.going_back.is_none()).then(|| (member, Box::new(holder)))
         })
     }
@@ -230,10 +228,15 @@ impl Settling<'_> {
         let Some(settlement) = self.settlements.get(member) else {
             return false;
         };
-        let Some(others) = others_of(member, missing).filter(|_| self.is_open(member)) else {
+        let Interrupted { run, members, .. } = &settlement.interrupted;
+        let others = missing.intersection(members).filter(|it| *it != member);
+        let others = few(others.map(|other| match other.app == member.app {
+            true => other.host.to_string(),
+            false => other.to_string(),
+        }));
+        if others.is_empty() || !self.is_open(member) {
             return false;
-        };
-        let run = &settlement.interrupted.run;
+        }
         let text = format!(
             "the run {run} stands unconfirmed on {member}: it may have committed on {others}, so it isn't known yet where it goes"
         );
@@ -310,11 +313,8 @@ impl Settling<'_> {
         let committed = |member: &Member| {
             let mut settlements = self.settlements.iter();
             let run = self.run(member);
-            settlements.any(|(other, it)| {
-                other.app == member.app
-                    && Some(&it.interrupted.run) == run.as_ref()
-                    && matches!(it.way, Way::Forward(_))
-            })
+            settlements
+                .any(|(_, it)| Some(&it.interrupted.run) == run.as_ref() && it.way == Way::Forward)
         };
         let undone = errors.is_empty() && !waiting.iter().any(committed);
         for (member, run, said) in self.ask_back(&waiting, undone).await {
@@ -393,6 +393,7 @@ mod tests {
     use crate::fleet::prospect::survey;
     use crate::fleet::testing::{self, Fault, Lab, address, author, generation, member};
     use crate::helper::protocol::{Marks, RefusalKind};
+    use crate::model::AppName;
 
     fn addresses() -> BTreeMap<Member, AppAddress> {
         let hosts = ["a", "b", "c"].into_iter();
@@ -410,6 +411,7 @@ mod tests {
     fn cut_off(lab: &Lab, name: &str, ready: bool) {
         let mut host = lab.host(name);
         host.open = Some(RunId("run-2".to_owned()));
+        host.members = addresses().into_keys().collect();
         host.ready = ready;
         if ready {
             // Hosts render some things differently: each has its own generation.
@@ -453,6 +455,31 @@ mod tests {
         let current = host.ledger.current().unwrap();
         assert_eq!(current.release.as_deref(), Some("1.2-b"), "its own");
         assert!(host.open.is_none() && host.locked.is_none());
+    }
+
+    // One run has changed two apps on one host, and its helper was cut off between the commit of the one and the other's.
+    #[tokio::test]
+    async fn an_app_follows_another_one_of_its_run() {
+        let web = Member::new(&member("a").host, &AppName::new("web").unwrap());
+        let lab = Lab::new(&[("a", vec![]), ("b", vec![])]);
+        cut_off(&lab, "b", true);
+        lab.host("a")
+            .ledger
+            .generations
+            .push(generation(2, Some(1)));
+        for (others, way) in [(vec!["a"], Way::Forward), (vec![], Way::Back)] {
+            let mut survey = survey(&lab.fleet, &addresses(), BTreeMap::new())
+                .await
+                .unwrap();
+            let mut cut = survey.members.remove(&member("b")).unwrap();
+            let members = &mut cut.interrupted.as_mut().unwrap().members;
+            *members = others.into_iter().map(member).collect();
+            members.insert(web.clone());
+            survey.members.insert(web.clone(), cut);
+            let settlements = settlements(&survey);
+            assert_eq!(settlements.len(), 1);
+            assert_eq!(settlements[&web].way, way);
+        }
     }
 
     #[tokio::test]

@@ -5,11 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ask::AskError;
-use super::progress::Member;
 use super::run::Fleet;
 use crate::content::Manifest;
 use crate::helper::protocol::AppAddress;
-use crate::model::{Digest, Finding, FindingClass, HostName};
+use crate::model::{Digest, Finding, FindingClass, HostName, Member};
 
 /// What a member will need.
 #[derive(Debug, Clone)]

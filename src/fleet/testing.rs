@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-use super::Member;
 use super::connection::{Connection, Pulse, Transport};
 use super::events::Events;
 use super::run::{ContentSource, Fleet, Holdable, Pace, Part, Run};
@@ -26,7 +25,7 @@ use crate::host::Owner;
 use crate::model::gate::GateClass;
 use crate::model::{
     Action, AppName, Digest, EnvironmentName, Event, EventKind, GateResult, Gates, Generation,
-    HostFacts, HostName, Ledger, Plan, RunId, State, StepId, StepKind, Verdict,
+    HostFacts, HostName, Ledger, Member, Plan, RunId, State, StepId, StepKind, Verdict,
 };
 
 pub(crate) use samples::{address, app, author, generation, host, ledger, member, plan, step};
@@ -64,6 +63,8 @@ pub(crate) struct FakeHost {
     pub(crate) open: Option<RunId>,
     /// The steps of the plan that it was given.
     pub(crate) plan: Vec<StepId>,
+    /// All that take part in the run that it was given.
+    pub(crate) members: BTreeSet<Member>,
     pub(crate) done: Vec<StepId>,
     pub(crate) ready: bool,
     /// What it was ready with.
@@ -104,6 +105,7 @@ impl Lab {
                 locked: None,
                 open: None,
                 plan: Vec::new(),
+                members: BTreeSet::new(),
                 done: Vec::new(),
                 ready: false,
                 promise: None,
@@ -423,6 +425,7 @@ impl FakeHost {
             Request::Begin(begin) => {
                 assert_eq!(self.locked.as_ref(), Some(&begin.run), "not locked");
                 self.open = Some(begin.run);
+                self.members = begin.members;
                 self.plan = begin.plan.steps.into_iter().map(|step| step.id).collect();
                 done(Reply::Begun {
                     before: State::default(),
@@ -518,6 +521,7 @@ impl FakeHost {
             if let Some(verdict) = failed {
                 let failed = Some(StepFailure {
                     error: format!("{step} failed"),
+                    begun: true,
                     step,
                     verdict,
                     conflict: false,
@@ -575,6 +579,7 @@ impl FakeHost {
                 run,
                 command: "apply".to_owned(),
                 author: author(),
+                members: self.members.clone(),
                 at: "2026-11-20T11:00:00Z".to_owned(),
                 begun: self.done.clone(),
                 ready: self.ready,

@@ -11,10 +11,9 @@ use super::connection::Connection;
 use super::decide::End;
 use super::events::Events;
 use super::pack::{PackParts, made_by};
-use super::progress::Member;
 use super::run::{ContentSource, Fleet, Run};
 use crate::helper::protocol::AppAddress;
-use crate::model::{Digest, EventKind, HostName};
+use crate::model::{Digest, EventKind, HostName, Member};
 
 /// Packs that are made at the same time: each compresses, which keeps a core busy.
 const AT_ONCE: usize = 8;

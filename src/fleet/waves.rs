@@ -11,10 +11,9 @@ use super::ask::AskError;
 use super::conduct::{Conduct, Interruption, failure, lock_progress, unpanicked};
 use super::connection::Sink;
 use super::decide::End;
-use super::progress::Member;
 use super::run::{Cause, Failure};
 use crate::helper::protocol::StepFailure;
-use crate::model::{EventKind, StepId, Verdict, Wave};
+use crate::model::{EventKind, Member, StepId, Verdict, Wave};
 
 /// The shortest time between two readings of gates while a wave bakes.
 const BAKE_READING: Duration = Duration::from_secs(5);
@@ -93,7 +92,7 @@ impl Conduct {
             };
             if self.tracked().past_return().is_some() {
                 // Nobody will be told to stop, so what is under way comes to its end first.
-                self.drain(&mut asked).await;
+                self.drain(&mut asked, &mut moving).await;
                 busy.clear();
             }
             let failed = interruption.hosts();
@@ -156,13 +155,13 @@ impl Conduct {
             // Who is out already was told to stop; that it did is no news.
             _ if self.ends.contains_key(member) => None,
             Ok(Some(failed)) => {
-                self.tracked().answered(steps);
-                self.tracked().begun(&failed.step);
+                let left = (!failed.begun).then_some(&failed.step);
+                self.tracked().answered(steps, left);
                 Some(step_failure(member, failed))
             }
             Err(error) => {
                 if !error.is_lost() {
-                    self.tracked().answered(steps);
+                    self.tracked().answered(steps, None);
                 }
                 Some(failure(member, &error))
             }
@@ -175,12 +174,24 @@ impl Conduct {
         members.into_iter().find(|member| member.host == *host)
     }
 
-    /// Waits until everything under way has ended, or nobody wants to wait any more.
-    async fn drain(&mut self, asked: &mut JoinSet<Answered>) {
+    /// Waits until everything under way has ended, nothing has begun or ended for too long, or nobody wants to wait any
+    /// more.
+    async fn drain(
+        &mut self,
+        asked: &mut JoinSet<Answered>,
+        moving: &mut watch::Receiver<Instant>,
+    ) {
         loop {
+            let since = *moving.borrow_and_update();
             let joined = tokio::select! {
                 joined = asked.join_next() => joined,
                 () = self.cancelling.impatient() => return,
+                () = silence(since, self.run.pace.progress) => {
+                    if *moving.borrow() != since {
+                        continue;
+                    }
+                    return;
+                }
             };
             let Some(joined) = joined else { return };
             let (member, steps, answer) = unpanicked(joined);

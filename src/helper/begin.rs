@@ -74,6 +74,7 @@ impl<'h> Session<'h> {
             environment: begin.app.environment.clone(),
             host: begin.app.host.clone(),
             app: begin.app.app.clone(),
+            members: begin.members,
             root: app.places.root.clone(),
             above: self.above(&app)?,
             owner: app.owner.clone(),

@@ -16,7 +16,7 @@ use crate::content::{Manifest, PathChange};
 use crate::host::Owner;
 use crate::model::{
     AppName, Author, Digest, EnvironmentName, EventKind, Finding, GateResult, Gates, Generation,
-    Hold, HostFacts, HostName, Ledger, Plan, ResourceId, RunId, State, StepId,
+    Hold, HostFacts, HostName, Ledger, Member, Plan, ResourceId, RunId, State, StepId,
 };
 pub use crate::model::{Marks, Restated};
 
@@ -339,8 +339,8 @@ pub struct Begin {
     pub plan: Plan,
     /// The ledger's head that the plan was made on; another one refuses the run.
     pub head: Option<RunId>,
-    /// The new generation's gates.
-    pub gates: Gates,
+    /// All that take part in the run.
+    pub members: BTreeSet<Member>,
     /// Who, from where and why.
     pub author: Author,
     /// `apply`, `rollback`, `remove` or `heal`.
@@ -462,6 +462,8 @@ pub struct Interrupted {
     pub command: String,
     /// Who began it.
     pub author: Author,
+    /// All that take part in it, this one too.
+    pub members: BTreeSet<Member>,
     /// When (RFC 3339).
     pub at: String,
     /// Steps that were begun.
@@ -537,6 +539,8 @@ pub struct Holder {
 pub struct StepFailure {
     /// Which.
     pub step: StepId,
+    /// Whether it may have changed something.
+    pub begun: bool,
     /// What failed, where and why.
     pub error: String,
     /// Whether it says something about the app, so that it holds.

@@ -62,7 +62,9 @@ impl Session<'_> {
             )
         })?;
         let failed = outcome.failed.into_iter().next();
+        let has_begun = |step: &StepId| self.runs[name].journal.ask(|told| told.has_begun(step));
         let failed = failed.map(|(step, error)| StepFailure {
+            begun: has_begun(&step),
             step,
             error: error.to_string(),
             verdict: error.is_verdict(),
@@ -70,6 +72,7 @@ impl Session<'_> {
             inconclusive: error.is_inconclusive(),
         });
         let cancelled = outcome.left.into_iter().next().map(|step| StepFailure {
+            begun: false,
             step,
             error: "the run was asked to go back before this step".to_owned(),
             verdict: false,

@@ -118,6 +118,7 @@ impl Session<'_> {
             run: run.clone(),
             command: told.opened.command.clone(),
             author: told.opened.author.clone(),
+            members: told.opened.members.clone(),
             at: told.opened.at.clone(),
             begun: told.begun_steps().map(|step| step.id.clone()).collect(),
             ready: told.ready,

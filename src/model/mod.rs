@@ -1,6 +1,6 @@
 //! Words as pure values. One word for one idea, in code, messages, docs and tables:
 //!
-//! - **environment, host, app**: what a declaration names.
+//! - **environment, host, app**: what a declaration names. **member** ([`Member`]): an app on a host.
 //! - **desired, actual**: the state that is declared; the state that was read.
 //! - **resource** ([`Resource`]): one thing on a host that can be compared, with **attributes**
 //!   ([`Attributes`], compared) and settings (how to act on it, never compared). **state**
@@ -23,6 +23,7 @@ pub mod gate;
 pub mod ledger;
 mod list;
 mod masks;
+pub mod member;
 pub mod names;
 pub mod places;
 pub mod plan;
@@ -41,6 +42,7 @@ pub use gate::{Gate, GateKind, GateResult, Gates, Verdict};
 pub use ledger::{Freeze, Generation, Hold, Ledger, Marks, Restated};
 pub use list::few;
 pub use masks::Masks;
+pub use member::Member;
 pub use names::{AppName, EnvironmentName, HostName, RemotePath};
 pub use places::Places;
 pub use plan::{Finding, FindingClass, Plan};

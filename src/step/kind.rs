@@ -91,6 +91,9 @@ pub struct StepContext<'a> {
     /// Whether nobody wants the step any more. What changes something ends all the same; what only
     /// waits needn't.
     pub cancelled: &'a dyn Fn() -> bool,
+    /// Told that the step is going to fail, before it clears away what it has made: the host may lack something, as room,
+    /// only until then.
+    pub failing: &'a dyn Fn(),
     /// Hears what a step that waits is waiting for right now.
     pub waits: &'a dyn Fn(String),
     /// Hears what gates said in the end, where the step reads gates.

@@ -72,6 +72,7 @@ impl Bench {
             owner: &self.owner,
             content: &Nothing,
             cancelled: &|| false,
+            failing: &|| {},
             waits: &|reason| self.waited_for.lock().unwrap().push(reason),
             gates: &|results| self.gates.lock().unwrap().extend(results),
         })

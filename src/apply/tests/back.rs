@@ -287,6 +287,44 @@ fn what_has_to_be_put_back_again_and_again_while_a_way_back_waits_does_not_fill_
     model.assert_back(&host, &model.host(), "when there is room again");
 }
 
+// The new version has filled the disk: the old one can't start before somebody makes room, and does then.
+#[test]
+fn what_fails_on_a_full_disk_is_tried_again_when_there_is_room() {
+    let model = Model::new();
+    let host = model.host();
+    let journal = model.open(&host).unwrap();
+    let _done = model.run.take(&host, &journal, &model.plan, |_| true, 1);
+    drop(journal);
+    let starts = |context: &StepContext<'_>, _: &Step| {
+        let left = context.host.space(&context.observe.places.root)?;
+        match left.bytes {
+            0 => Err(StepError::Service {
+                unit: "bot.service".to_owned(),
+                how: "failed (exit-code)".to_owned(),
+                tail: String::new(),
+            }),
+            _ => Ok(()),
+        }
+    };
+    let waiting = Run {
+        kinds: with(After(Box::new(starts))),
+        ..Run::new()
+    };
+    for _ in 0..3 {
+        host.set_free(Some(Space {
+            bytes: 0,
+            inodes: 100,
+        }));
+        let returned = waiting.recover(&host).unwrap();
+        assert_eq!(returned.unfinished, Some(Unfinished::Temporary));
+        let told = returned.problems.join("; ");
+        assert!(told.contains("no space left"), "{told}");
+    }
+    host.set_free(None);
+    let returned = waiting.recover(&host).unwrap();
+    assert_eq!((returned.unfinished, returned.problems), (None, vec![]));
+}
+
 #[test]
 fn a_way_back_that_is_cut_off_before_a_reload_reloads() {
     let nginx = Unit {

@@ -3,7 +3,7 @@
 //! A `note` is a file with a content. A `bell` rings while its file is there; it is fresh when it
 //! began after the last change of the notes that it uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
@@ -374,6 +374,7 @@ impl Run {
             environment: EnvironmentName::new("test").unwrap(),
             host: HostName::new("a").unwrap(),
             app: AppName::new("toy").unwrap(),
+            members: BTreeSet::new(),
             root: ROOT.into(),
             above: Vec::new(),
             owner: owner(),

@@ -1,10 +1,10 @@
 //! Hosts, apps, steps and generations as short as tests want them.
 
-use crate::fleet::Member;
 use crate::helper::protocol::AppAddress;
 use crate::model::{
     Action, AppName, Author, Digest, EnvironmentName, Gates, Generation, HostName, Label, Ledger,
-    Plan, Reason, Resource, ResourceId, ResourceKind, RunId, State, Step, StepId, StepKind, Wave,
+    Member, Plan, Reason, Resource, ResourceId, ResourceKind, RunId, State, Step, StepId, StepKind,
+    Wave,
 };
 
 pub(crate) fn host(name: &str) -> HostName {

@@ -400,6 +400,40 @@ async fn a_cancel_takes_all_back_and_holds_nothing() {
     assert!(lab.host("b").locked.is_none());
 }
 
+// A backup is under way, and after it comes what can't be taken back: as long as that has not begun, all go back.
+#[tokio::test]
+async fn a_cancel_before_a_point_of_no_return_goes_back() {
+    let lab = Lab::new(&[("a", vec![Fault::Hang { at: "steps" }])]);
+    let mut steps = plan(vec![
+        step("a", "backup", 1, &[]),
+        step("a", "migrate", 1, &["a/app/file:backup"]),
+    ]);
+    steps.steps[1].label = Label::Irreversible;
+    let (canceller, cancelling) = Canceller::new();
+    let run = lab.run(steps);
+    let cancel = async {
+        while lab.told("a steps").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        canceller.signal(2);
+    };
+    let ((end, _), ()) = tokio::join!(cancelled(&lab, run, &cancelling), cancel);
+    assert_eq!(said(&end), (OutcomeKind::Cancelled, 130));
+    assert_eq!(end.ends[&member("a")], MemberEnd::Back);
+}
+
+#[tokio::test]
+async fn what_makes_no_progress_past_a_point_of_no_return_is_waited_for_no_longer() {
+    let lab = Lab::new(&[("a", vec![Fault::Hang { at: "steps" }])]);
+    let mut steps = plan(vec![step("a", "migrate", 1, &[])]);
+    steps.steps[0].label = Label::Irreversible;
+    let mut run = lab.run(steps);
+    run.pace.progress = Duration::from_millis(100);
+    run.pace.guard = Duration::from_millis(100);
+    let (end, _) = conducted(&lab, run).await;
+    assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
+}
+
 #[tokio::test]
 async fn a_round_that_lasts_is_told_with_those_that_it_waits_for() {
     let lab = three(vec![Fault::Hang { at: "ready" }]);

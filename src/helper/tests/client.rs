@@ -1,6 +1,6 @@
 //! A controller for tests, and the small app that it applies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{PipeReader, PipeWriter};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -403,7 +403,7 @@ pub fn begin(place: &Place, run: &str, plan: Plan, head: Option<RunId>) -> Reque
         app: place.address(),
         plan,
         head,
-        gates: Gates::default(),
+        members: BTreeSet::new(),
         author: Author::default(),
         command: "apply".to_owned(),
         guard: 0,

@@ -32,8 +32,6 @@ pub(super) fn run(
     };
     let wanted = || !(context.cancelled)();
     let output = context.host.run_while(&command, &wanted)?;
-    // Before what it has made is cleared away: whoever is asked also looks whether the disk is full.
-    let is_wanted = wanted();
     let how = match (output.status, output.timed_out) {
         (Some(0), false) => return Ok(()),
         (_, true) => format!(
@@ -41,9 +39,10 @@ pub(super) fn run(
             task.timeout.as_secs_f64()
         ),
         (Some(status), false) => format!("{EXITED}{status}"),
-        (None, false) if !is_wanted => "was ended, since the run is".to_owned(),
+        (None, false) if (context.cancelled)() => "was ended, since the run is".to_owned(),
         (None, false) => "was killed".to_owned(),
     };
+    (context.failing)();
     Err(StepError::Command {
         what: what.to_owned(),
         how,

@@ -133,6 +133,7 @@ pub(super) fn costly(
                 env: env.clone(),
                 timeout: Duration::from_millis(*timeout),
             },
+            cancelled,
         )),
     }
 }
@@ -190,8 +191,8 @@ fn database(host: &dyn WriteHost, path: &Path) -> Seen {
     }
 }
 
-fn command(host: &dyn WriteHost, command: &Command) -> Seen {
-    let output = match host.run(command) {
+fn command(host: &dyn WriteHost, command: &Command, cancelled: &dyn Fn() -> bool) -> Seen {
+    let output = match host.run_while(command, &|| !cancelled()) {
         Ok(output) => output,
         Err(error) => return inconclusive(GateClass::Command, error.to_string()),
     };
@@ -205,6 +206,7 @@ fn command(host: &dyn WriteHost, command: &Command) -> Seen {
             return Seen::new(GateClass::Command, Verdict::Passed, detail);
         }
         Some(status) => format!("it exited with {status}"),
+        None if cancelled() => "it was ended, since nobody waits for it any more".to_owned(),
         None => "it was killed".to_owned(),
     };
     let verdict = match output.status {

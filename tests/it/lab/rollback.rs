@@ -82,3 +82,45 @@ fn what_the_app_has_written_stays_when_the_app_goes() {
     rosey.apply().exits(0);
     fleet.must_be_marked();
 }
+
+// Somebody takes a host out of the app's `on`: what stands there goes on, and every command that looks says so.
+#[test]
+fn a_host_that_an_app_has_left_is_asked_what_it_still_has() {
+    let fleet = Fleet::deployed(2);
+    let rosey = fleet.rosey();
+    fleet.declare(
+        "root \"/opt/rosey-bot\"\n    owner",
+        "on \"h1\"\n    root \"/opt/rosey-bot\"\n    owner",
+    );
+    let words = "rosey-bot is in /opt/rosey-bot but is no longer declared for this host";
+    let remedy = "rosey remove lab rosey-bot --only h2";
+    let told = |document: &Value, list: &str| {
+        let notes = document[list].as_array().expect("a list of notes");
+        let of_h2: Vec<_> = notes.iter().filter(|it| it["host"] == "h2").collect();
+        assert_eq!(of_h2.len(), 1, "{document}");
+        of_h2[0].to_string()
+    };
+    let looks = [
+        (&["plan", "lab", "--json"][..], "findings"),
+        (&["drift", "lab", "--json"], "notes"),
+        (&["status", "lab", "--json"], "notes"),
+    ];
+    for (command, list) in looks {
+        let told = told(&rosey.run(command).exits(0).json(), list);
+        assert!(told.contains(words) && told.contains(remedy), "{told}");
+    }
+    // Nobody waits for it, and who chose another one isn't told.
+    let only = rosey.run(&["plan", "lab", "--only", "h1", "--json"]);
+    assert_eq!(only.exits(0).json()["findings"], serde_json::json!([]));
+    fleet.lab.cut(2);
+    for (command, list) in looks {
+        let told = told(&rosey.run(command).exits(0).json(), list);
+        assert!(told.contains("what it still has isn't known"), "{told}");
+    }
+    fleet.lab.join(2);
+    let words = ["remove", "lab", "rosey-bot", "--only", "h2", "--yes"];
+    rosey.run(&words).exits(0);
+    let plan = rosey.run(&["plan", "lab", "--json"]).exits(0).json();
+    assert_eq!(plan["findings"], serde_json::json!([]));
+    assert_eq!(fleet.health(1)["status"], "running");
+}

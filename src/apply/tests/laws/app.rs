@@ -244,6 +244,7 @@ impl App {
             environment: EnvironmentName::new("test").unwrap(),
             host: HostName::new("a").unwrap(),
             app: AppName::new("bot").unwrap(),
+            members: BTreeSet::new(),
             root: ROOT.into(),
             above: Vec::new(),
             owner: owner(),

@@ -336,11 +336,7 @@ impl Trip {
             inodes: 0,
         }));
         let settled = self.settles_when_full(&host, &named(self, "the disk is full"));
-        // A command of the user's may need space whatever rosey does; that it failed is told, and is no fault that
-        // was recovered from.
-        if !matches!(&settled, Err(lost) if lost.0.contains("exited with 1")) {
-            self.note(settled, direction, mark, point, "full")?;
-        }
+        self.note(settled, direction, mark, point, "full")?;
 
         let host = point.host();
         host.set_read_only(true);

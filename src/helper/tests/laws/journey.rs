@@ -1,5 +1,6 @@
 //! A run as a controller takes it, request by request, of a shape on the host in memory.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +16,7 @@ use crate::helper::protocol::{AppAddress, Begin, Holder, Marks, Reply, Request};
 use crate::helper::{Options, recover};
 use crate::host::MemoryHost;
 use crate::model::{
-    AppName, Author, Digest, EnvironmentName, Gates, Hold, HostName, Plan, RunId, Step, StepId,
-    StepKind,
+    AppName, Author, Digest, EnvironmentName, Hold, HostName, Plan, RunId, Step, StepId, StepKind,
 };
 
 /// What a controller that is wrong in one thing does.
@@ -129,7 +129,7 @@ impl Journey {
                     app: self.address(),
                     plan: plan.clone(),
                     head: shape.app.ledger().and_then(|ledger| ledger.head),
-                    gates: Gates::default(),
+                    members: BTreeSet::new(),
                     author: Author::default(),
                     command: "apply".to_owned(),
                     guard: 0,

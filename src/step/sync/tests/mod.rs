@@ -76,6 +76,7 @@ impl Bench {
             owner: &self.owner,
             content: &store,
             cancelled: &|| false,
+            failing: &|| {},
             waits: &|_| {},
             gates: &|_| {},
         })
