@@ -330,9 +330,9 @@ pub struct Freeze {
     /// Which environment.
     pub environment: String,
     /// Why; told to whoever is refused.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = words)]
     pub reason: String,
-    /// Until when (RFC 3339, or a duration such as 2h); until it is lifted when left out.
+    /// Until when (a date, a time, RFC 3339, or a duration such as 2h); until it is lifted when left out.
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
     #[command(flatten)]
@@ -388,6 +388,14 @@ pub struct Helper {
     /// Takes back what was cut off on this machine, and ends.
     #[arg(long, conflicts_with_all = ["digest", "unit"])]
     pub recover: bool,
+}
+
+/// Words that say something.
+fn words(text: &str) -> Result<String, &'static str> {
+    match text.trim() {
+        "" => Err("it has to say something"),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// Whether it is a program that reads what is said, whichever command it is.

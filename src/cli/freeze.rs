@@ -100,13 +100,13 @@ pub(super) fn describe(freeze: &Freeze) -> String {
     )
 }
 
-/// When a freeze ends: a time, a date (its first moment, here), or a duration from now.
+/// When a freeze ends: a time (here, where it names no zone), a date (its first moment), or a duration from now.
 fn end(text: &str, now: jiff::Timestamp) -> Result<jiff::Timestamp, CommandError> {
     let wrong = |why: &str| {
         CommandError::new(Exit::ERROR, format!("--until {text:?} {why}"))
             .hint("such as 2h, 3d, 2026-12-01T08:00:00Z, or 2026-12-01")
     };
-    let zoned = |date: jiff::civil::Date| {
+    let zoned = |date: jiff::civil::DateTime| {
         let zoned = date.to_zoned(jiff::tz::TimeZone::system()).ok();
         zoned.map(|zoned| zoned.timestamp())
     };
@@ -143,6 +143,17 @@ mod tests {
         );
         assert!(end("2026-12-01").unwrap() > now);
         assert!(end("3d").unwrap() > now);
+        let day = end("2030-01-01").unwrap();
+        for time in [
+            "2030-01-01 10:30",
+            "2030-01-01T10:30",
+            "2030-01-01T10:30:00",
+        ] {
+            assert_eq!(
+                end(time).unwrap(),
+                day + jiff::SignedDuration::from_mins(630)
+            );
+        }
         assert!(
             end("2026-11-19T10:00:00Z")
                 .unwrap_err()

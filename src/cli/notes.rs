@@ -146,7 +146,7 @@ impl Deployment {
                         host: host.clone(),
                         app: Some(entry.app.clone()),
                         message: format!(
-                            "{} is in {} but is no longer declared for this host; it is left alone",
+                            "{} is in {} but isn't declared for this host (any more); it is left alone",
                             entry.app, entry.root
                         ),
                         remedy: Some(self.taking_away(survey, host, entry)),
@@ -161,7 +161,7 @@ impl Deployment {
     fn taking_away(&self, survey: &Survey, host: &HostName, entry: &RegistryEntry) -> String {
         let environment = &self.project.environment;
         let mut line = format!(
-            "take it away: rosey remove {} {}",
+            "take it away, unless it is another project's: rosey remove {} {}",
             environment.name, entry.app
         );
         let there = entries(environment, survey, host, false);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{Environment, nearest};
+use crate::config::{Environment, Reach, nearest};
 use crate::fleet::compose;
 use crate::fleet::prospect::Survey;
 use crate::helper::protocol::{AppAddress, RegistryEntry};
@@ -25,10 +25,17 @@ pub(super) struct Undeclared<'a> {
     pub root: Option<&'a str>,
 }
 
-/// Whether an app is declared on a host.
+/// Whether an app is declared on a host, by whichever name: this machine may have several.
 pub(super) fn is_declared(environment: &Environment, member: &Member) -> bool {
-    let app = environment.app(&member.app);
-    app.is_some_and(|app| app.hosts.contains(&member.host))
+    let is_here = |host: &HostName| {
+        let mut hosts = environment.hosts.iter();
+        hosts.any(|it| it.name == *host && it.reach == Reach::Local)
+    };
+    let Some(app) = environment.app(&member.app) else {
+        return false;
+    };
+    let by_another_name = is_here(&member.host) && app.hosts.iter().any(is_here);
+    by_another_name || app.hosts.contains(&member.host)
 }
 
 /// Whether an app is declared on one of the chosen hosts.

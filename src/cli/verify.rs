@@ -56,7 +56,9 @@ fn to_read(
 ) -> Result<BTreeMap<Member, Option<Gates>>, CommandError> {
     let current = |member: &Member| {
         let surveyed = survey.members.get(member)?;
-        surveyed.ledger.as_ref()?.current()
+        let current = surveyed.ledger.as_ref()?.current();
+        // Where a run or a rollback has led to what was there before the first apply, nothing is deployed.
+        current.filter(|it| it.release.is_some())
     };
     let mut gates = BTreeMap::new();
     for member in deployment.addresses.keys() {

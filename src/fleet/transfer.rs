@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
 use super::ask::AskError;
 use super::conduct::{Conduct, Interruption};
@@ -23,6 +23,7 @@ impl Conduct {
     pub(super) async fn transfer(&mut self) -> Result<(), End> {
         let members = self.taking_part();
         let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let passing = Arc::new(Mutex::new(()));
         let set = self.on_each(&members, |member, connection| {
             let transfer = Transfer {
                 run: self.run.clone(),
@@ -31,6 +32,7 @@ impl Conduct {
                 fleet: self.fleet.clone(),
                 content: self.content.clone(),
                 events: self.events.clone(),
+                passing: passing.clone(),
             };
             let turns = turns.clone();
             async move {
@@ -57,6 +59,9 @@ struct Transfer {
     fleet: Fleet,
     content: Arc<dyn ContentSource>,
     events: Events,
+    /// Held while content goes from one host to another. A helper does one thing after the other, so hosts that supply each
+    /// other at the same time could wait for each other for good.
+    passing: Arc<Mutex<()>>,
 }
 
 impl Transfer {
@@ -127,6 +132,7 @@ impl Transfer {
             host: host.clone(),
             ..address.clone()
         };
+        let _alone = self.passing.lock().await;
         let (sender, parts) = mpsc::channel(4);
         let fetch = other.fetch_pack(source, digests.clone(), sender);
         let send = self.send(address, parts, &digests, 0);

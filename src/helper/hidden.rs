@@ -45,8 +45,9 @@ impl Session<'_> {
     /// Remembers what an app's environment files hold now: a run may replace them while what was started with them
     /// still has something to say.
     pub(super) fn remember_environment(&mut self, app: &App) {
-        let state = &app.places.state;
-        environment_files(self.host.as_read(), state, &mut self.hidden.remembered);
+        let ledger = self.ledger(app).ok().flatten();
+        let held = self.whereabouts(app, ledger.as_ref()).of_environments();
+        self.hidden.remembered.extend(&held);
     }
 
     /// What gates of an app said, without its secrets.
@@ -94,7 +95,7 @@ impl Whereabouts<'_> {
     pub fn masks(&self) -> Masks {
         let mut masks = self.hidden.told.clone();
         masks.extend(&self.hidden.remembered);
-        environment_files(self.host, &self.places.state, &mut masks);
+        masks.extend(&self.of_environments());
         for path in self.files() {
             let Ok(bytes) = self.host.read(&path) else {
                 continue;
@@ -117,12 +118,55 @@ impl Whereabouts<'_> {
         masks
     }
 
-    /// Files that are declared to hold a secret: of every kept generation, and of the run that is open.
+    /// The values in environment files, but for those files of which it is known that nothing else has to be hidden, or
+    /// nothing at all: an address or a word such as `running` hides what a gate has to say.
+    fn of_environments(&self) -> Masks {
+        let directory = environments(&self.places.state);
+        let mut plain = BTreeSet::new();
+        self.each_known(|id, resource| {
+            let secret = resource.settings.get("secret").and_then(Value::as_bool);
+            if Path::new(&id.name).starts_with(&directory) && secret == Some(false) {
+                plain.extend(resource.text("content").map(ToOwned::to_owned));
+            }
+        });
+        let mut masks = Masks::default();
+        for name in self.host.list(&directory).unwrap_or_default() {
+            let path = directory.join(name);
+            let Ok(bytes) = self.host.read(&path) else {
+                continue;
+            };
+            let told = self
+                .hidden
+                .files
+                .contains(&Digest::sealed(self.seal, &bytes));
+            if told || plain.contains(&Digest::of(&bytes).to_string()) {
+                continue;
+            }
+            for value in environment(&bytes, &path).unwrap_or_default().values() {
+                masks.add(value);
+            }
+        }
+        masks
+    }
+
+    /// Every resource of every kept generation, and of the run that is open.
+    fn each_known(&self, mut see: impl FnMut(&ResourceId, &Resource)) {
+        let generations = self.ledger.iter().flat_map(|ledger| &ledger.generations);
+        let resources = generations.flat_map(|it| &it.state.resources);
+        resources.for_each(|(id, resource)| see(id, resource));
+        let known = self
+            .journal
+            .map(|journal| journal.ask(crate::apply::Told::known));
+        let known = known.iter().flatten();
+        known.for_each(|(id, resource)| see(id, resource));
+    }
+
+    /// Files that are declared to hold a secret, but for environment files.
     fn files(&self) -> BTreeSet<PathBuf> {
         let mut files = BTreeSet::new();
         // Most generations have most things in common, and a manifest is read once.
         let mut trees = BTreeSet::new();
-        let mut note = |id: &ResourceId, resource: &Resource| {
+        self.each_known(|id, resource| {
             let path = PathBuf::from(&id.name);
             let secret = resource.settings.get("secret").and_then(Value::as_bool);
             let environment = path.starts_with(environments(&self.places.state));
@@ -131,15 +175,7 @@ impl Whereabouts<'_> {
             } else if id.kind == ResourceKind::FILE && secret == Some(true) && !environment {
                 files.insert(path);
             }
-        };
-        let generations = self.ledger.iter().flat_map(|ledger| &ledger.generations);
-        let resources = generations.flat_map(|it| &it.state.resources);
-        resources.for_each(|(id, resource)| note(id, resource));
-        let known = self
-            .journal
-            .map(|journal| journal.ask(crate::apply::Told::known));
-        let known = known.iter().flatten();
-        known.for_each(|(id, resource)| note(id, resource));
+        });
         for (path, tree) in trees {
             if let Some(manifest) = manifest(self.host, self.places, self.manifests, &tree) {
                 files.extend(manifest.sealed().iter().map(|inside| inside.below(&path)));
@@ -149,19 +185,7 @@ impl Whereabouts<'_> {
     }
 }
 
-/// Where environment files are that hold a secret.
+/// Where environment files are.
 fn environments(state: &Path) -> PathBuf {
     state.join("env")
-}
-
-fn environment_files(host: &dyn ReadHost, state: &Path, masks: &mut Masks) {
-    let directory = environments(state);
-    for name in host.list(&directory).unwrap_or_default() {
-        let path = directory.join(name);
-        let read = host.read(&path);
-        let found = read.and_then(|bytes| environment(&bytes, &path));
-        for value in found.unwrap_or_default().values() {
-            masks.add(value);
-        }
-    }
 }

@@ -257,7 +257,7 @@ pub enum HostErrorKind {
     /// EXDEV.
     #[error("it lies on another file system")]
     OtherFileSystem,
-    /// What a service is to be started in isn't there, in the manager's words.
+    /// What a service is to be started in or with isn't there, in the manager's words.
     #[error("{0}")]
     Missing(String),
     /// A live process refers to it, which it would break.

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde_json::{Value, json};
 
 use crate::model::{HostName, HostOutcome};
+
+/// The longest word, in characters, that a table doesn't break: a run's name has fewer.
+const WORD: usize = 32;
 
 /// A table without borders; the first row is its head.
 #[must_use]
@@ -19,6 +22,24 @@ pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
             .map(|cell| cell.to_uppercase())
             .collect::<Vec<_>>(),
     );
+    // What somebody copies stays in one piece, as a run's name: a table that is too wide is better than that.
+    let longest = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        let words = cells.flat_map(|cell| cell.split_whitespace());
+        words
+            .map(|word| word.chars().count())
+            .max()
+            .unwrap_or_default()
+    };
+    let whole = (0..head.len()).map(|column| {
+        let width = longest(column).max(head[column].len()).min(WORD);
+        ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(width).unwrap_or(u16::MAX)))
+    });
+    table.set_constraints(whole.collect::<Vec<_>>());
+    // A terminal that nobody has given a size.
+    if table.width() == Some(0) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
     for row in rows {
         table.add_row(row);
     }

@@ -4,51 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{conducted, said, three, two_waves};
 use crate::config::OnFailure;
-use crate::fleet::run::{Forget, Run, RunEnd, conduct};
+use crate::fleet::run::{Forget, conduct};
 use crate::fleet::testing::{self, Fault, Lab, Texts, generation, host, member, plan, step};
 use crate::fleet::{Canceller, Cancelling, MemberEnd};
 use crate::helper::protocol::RefusalKind;
-use crate::model::{Digest, EventKind, Label, OutcomeKind, Plan, Wave};
-
-/// A release on every host, then a link in each host's wave.
-fn two_waves() -> Plan {
-    plan(vec![
-        step("a", "release", 0, &[]),
-        step("b", "release", 0, &[]),
-        step("c", "release", 0, &[]),
-        step("a", "current", 1, &["a/app/file:release"]),
-        step("b", "current", 2, &["b/app/file:release"]),
-        step("c", "current", 2, &["c/app/file:release"]),
-    ])
-}
-
-async fn conducted(lab: &Lab, run: Run) -> (RunEnd, Vec<EventKind>) {
-    cancelled(lab, run, &Cancelling::never()).await
-}
-
-async fn cancelled(lab: &Lab, run: Run, cancelling: &Cancelling) -> (RunEnd, Vec<EventKind>) {
-    let (events, receiver) = testing::events();
-    let end = conduct(run, &lab.fleet, Arc::new(Texts), &events, cancelling).await;
-    let events = testing::all(receiver);
-    let outcomes = events
-        .iter()
-        .filter(|it| matches!(it, EventKind::Outcome(_)));
-    assert_eq!(outcomes.count(), 1, "the outcome is said exactly once");
-    assert_eq!(
-        events.last(),
-        Some(&EventKind::Outcome(end.outcome.clone()))
-    );
-    (end, events)
-}
-
-fn three(b: Vec<Fault>) -> Lab {
-    Lab::new(&[("a", vec![]), ("b", b), ("c", vec![])])
-}
-
-fn said(end: &RunEnd) -> (OutcomeKind, u8) {
-    (end.outcome.outcome, end.outcome.exit_code)
-}
+use crate::model::{Digest, EventKind, OutcomeKind, Wave};
 
 /// The words of the log with every host's in one line each time the word changes.
 fn phases(lab: &Lab) -> Vec<String> {
@@ -382,59 +344,6 @@ async fn a_failure_that_is_allowed_and_is_no_verdict_holds_nothing() {
 }
 
 #[tokio::test]
-async fn a_cancel_takes_all_back_and_holds_nothing() {
-    let lab = three(vec![Fault::Hang {
-        at: "steps current",
-    }]);
-    let (canceller, cancelling) = Canceller::new();
-    let run = lab.run(two_waves());
-    let cancel = async {
-        while lab.told("b steps current").is_empty() {
-            tokio::task::yield_now().await;
-        }
-        canceller.signal(15);
-    };
-    let ((end, _), ()) = tokio::join!(cancelled(&lab, run, &cancelling), cancel);
-    assert_eq!(said(&end), (OutcomeKind::Cancelled, 143));
-    assert!(lab.host("a").ledger.holds.is_empty());
-    assert!(lab.host("b").locked.is_none());
-}
-
-// A backup is under way, and after it comes what can't be taken back: as long as that has not begun, all go back.
-#[tokio::test]
-async fn a_cancel_before_a_point_of_no_return_goes_back() {
-    let lab = Lab::new(&[("a", vec![Fault::Hang { at: "steps" }])]);
-    let mut steps = plan(vec![
-        step("a", "backup", 1, &[]),
-        step("a", "migrate", 1, &["a/app/file:backup"]),
-    ]);
-    steps.steps[1].label = Label::Irreversible;
-    let (canceller, cancelling) = Canceller::new();
-    let run = lab.run(steps);
-    let cancel = async {
-        while lab.told("a steps").is_empty() {
-            tokio::task::yield_now().await;
-        }
-        canceller.signal(2);
-    };
-    let ((end, _), ()) = tokio::join!(cancelled(&lab, run, &cancelling), cancel);
-    assert_eq!(said(&end), (OutcomeKind::Cancelled, 130));
-    assert_eq!(end.ends[&member("a")], MemberEnd::Back);
-}
-
-#[tokio::test]
-async fn what_makes_no_progress_past_a_point_of_no_return_is_waited_for_no_longer() {
-    let lab = Lab::new(&[("a", vec![Fault::Hang { at: "steps" }])]);
-    let mut steps = plan(vec![step("a", "migrate", 1, &[])]);
-    steps.steps[0].label = Label::Irreversible;
-    let mut run = lab.run(steps);
-    run.pace.progress = Duration::from_millis(100);
-    run.pace.guard = Duration::from_millis(100);
-    let (end, _) = conducted(&lab, run).await;
-    assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
-}
-
-#[tokio::test]
 async fn a_round_that_lasts_is_told_with_those_that_it_waits_for() {
     let lab = three(vec![Fault::Hang { at: "ready" }]);
     let (canceller, cancelling) = Canceller::new();
@@ -454,31 +363,6 @@ async fn a_round_that_lasts_is_told_with_those_that_it_waits_for() {
     let (end, told) = tokio::join!(run, cancel);
     assert_eq!(told, ["b to be ready"]);
     assert_eq!(said(&end), (OutcomeKind::Cancelled, 143));
-}
-
-#[tokio::test]
-async fn a_further_signal_ends_the_waiting() {
-    let hang = vec![
-        Fault::Hang {
-            at: "steps current",
-        },
-        Fault::Hang { at: "go-back" },
-    ];
-    let lab = three(hang);
-    let (canceller, cancelling) = Canceller::new();
-    let run = lab.run(two_waves());
-    let cancel = async {
-        while lab.told("b steps current").is_empty() {
-            tokio::task::yield_now().await;
-        }
-        canceller.signal(2);
-        while lab.told("b go-back").is_empty() {
-            tokio::task::yield_now().await;
-        }
-        canceller.signal(2);
-    };
-    let ((end, _), ()) = tokio::join!(cancelled(&lab, run, &cancelling), cancel);
-    assert_eq!(said(&end), (OutcomeKind::GoingBack, 18));
 }
 
 #[tokio::test]
@@ -542,42 +426,6 @@ async fn what_happened_once_stays_while_a_person_is_needed() {
     let (end, _) = conducted(&lab, lab.run(two_waves())).await;
     assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
     assert!(lab.told("go-back all").is_empty());
-}
-
-#[tokio::test]
-async fn past_a_point_of_no_return_nobody_who_is_new_goes_back() {
-    let lab = three(vec![Fault::Step {
-        name: "current",
-        verdict: true,
-    }]);
-    let mut steps = two_waves();
-    steps.steps[3].label = Label::Irreversible;
-    let (end, _) = conducted(&lab, lab.run(steps)).await;
-    assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
-    assert_eq!(end.ends[&member("a")], MemberEnd::Committed);
-    assert!(matches!(end.ends[&member("b")], MemberEnd::Stuck { .. }));
-    // c was in the same wave and came to its end.
-    assert_eq!(end.ends[&member("c")], MemberEnd::Committed);
-    assert!(lab.told("go-back").is_empty());
-    assert_eq!(lab.told("stand"), ["b stand"]);
-    let standing = lab.host("b").ledger.standing.clone().unwrap();
-    assert!(standing.contains("can't be taken back"), "{standing}");
-}
-
-#[tokio::test]
-async fn what_fails_past_a_point_of_no_return_is_neither_applied_nor_verified() {
-    let lab = Lab::new(&[("a", vec![Fault::Gate]), ("b", vec![]), ("c", vec![])]);
-    let mut steps = two_waves();
-    steps.steps[1].label = Label::Irreversible;
-    let mut run = lab.run(steps);
-    run.pace.bakes = BTreeMap::from([(Wave(1), Duration::from_millis(1))]);
-    let (end, _) = conducted(&lab, run).await;
-    assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
-    let MemberEnd::Stuck { problems } = &end.ends[&member("a")] else {
-        panic!("{:?}", end.ends);
-    };
-    assert!(problems[0].contains("status 500"), "{problems:?}");
-    assert!(!lab.host("a").ledger.current().unwrap().verified);
 }
 
 #[tokio::test]

@@ -135,5 +135,5 @@ fn find(word: &str, directory: &Path, path: &str) -> Result<PathBuf, HostErrorKi
     path.split(':')
         .map(|place| Path::new(place).join(word))
         .find(runs)
-        .ok_or_else(|| HostErrorKind::Other(format!("there is no program {word:?} in {path}")))
+        .ok_or_else(|| HostErrorKind::Missing(format!("there is no program {word:?} in {path}")))
 }

@@ -207,7 +207,9 @@ impl Acts<'_> {
         let Ok(found) = self.host.service(self.unit()) else {
             return Err(error.into());
         };
-        if of_host || is_up(&found) && !may_run {
+        // What its definition names and isn't there is found before the old process is ended.
+        let of_service = may_run || matches!(error.kind, HostErrorKind::Missing(_));
+        if of_host || is_up(&found) && !of_service {
             return Err(error.into());
         }
         let words = match &error.kind {

@@ -92,7 +92,7 @@ fn a_host_that_an_app_has_left_is_asked_what_it_still_has() {
         "root \"/opt/rosey-bot\"\n    owner",
         "on \"h1\"\n    root \"/opt/rosey-bot\"\n    owner",
     );
-    let words = "rosey-bot is in /opt/rosey-bot but is no longer declared for this host";
+    let words = "rosey-bot is in /opt/rosey-bot but isn't declared for this host";
     let remedy = "rosey remove lab rosey-bot --only h2";
     let told = |document: &Value, list: &str| {
         let notes = document[list].as_array().expect("a list of notes");

@@ -33,6 +33,57 @@ fn a_gate_that_failed_before_the_run_judges_no_way_back() {
     assert_eq!(here.serving().as_deref(), Some("1.0.0"));
 }
 
+#[test]
+fn a_program_that_is_not_there_is_found_before_the_old_one_ends_and_is_held() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    here.declare("python3 server.py", "pyhton3 server.py");
+    let failed = here.apply().exits(7);
+    assert!(
+        failed.stderr.contains("no program \"pyhton3\""),
+        "{}",
+        failed.stderr
+    );
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    here.apply().exits(5);
+}
+
+#[test]
+fn where_nothing_is_deployed_any_more_nothing_is_healthy() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    here.declare("python3 server.py", "python3 nothing.py");
+    here.apply().exits(7);
+    here.rosey.run(&["verify", "test"]).exits(10);
+    here.declare("python3 nothing.py", "python3 server.py");
+    here.apply().exits(0);
+    here.rosey.run(&["verify", "test"]).exits(0);
+    let back = ["rollback", "test", "--to", "0", "--yes"];
+    here.rosey.run(&back).exits(0);
+    here.rosey.run(&["verify", "test"]).exits(10);
+}
+
+// The port is no secret, though it stands in a file that only its owner may read.
+#[test]
+fn a_gate_says_what_it_saw_where_nothing_is_secret() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    here.declare(
+        "service \"bot\" { exec \"python3 server.py\"; }",
+        "service \"bot\" { exec \"python3 server.py\"; env PORT=\"{{ port }}\" STATE=\"stopped\"; }",
+    );
+    here.apply().exits(0);
+    here.declare("json \"status\" \"running\"", "json \"status\" \"stopped\"");
+    project.write("bot/VERSION", "2.0.0");
+    let lines = here.apply_json(&[], 7);
+    let text = serde_json::Value::from(lines).to_string();
+    assert!(text.contains(&format!("127.0.0.1:{}", here.port)), "{text}");
+    assert!(
+        text.contains("\\\"stopped\\\"") && !text.contains("***"),
+        "{text}"
+    );
+}
+
 /// The gates of a run as the history has them: when, host, name and verdict, in their order.
 fn gates_in_history(here: &Here<'_>, run: &serde_json::Value) -> Vec<String> {
     let run = run.as_str().expect("the outcome names its run");
