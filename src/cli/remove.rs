@@ -8,7 +8,7 @@ use crate::fleet::declared::DeclaredContent;
 use crate::fleet::prospect::{Prospect, Sought, Survey, Wanted};
 use crate::fleet::run::RunEnd;
 use crate::fleet::{Locked, removed};
-use crate::model::{Member, Outcome, OutcomeKind, Plan};
+use crate::model::{Action, Finding, FindingClass, Member, Outcome, OutcomeKind, Plan, ResourceId};
 use crate::report::PlanView;
 use crate::report::display::Volume;
 
@@ -140,7 +140,7 @@ async fn prepare(
         saved_plan: None,
     };
     let mut settled = false;
-    let (survey, prospect) = loop {
+    let (survey, mut prospect) = loop {
         let survey = deployment.survey(BTreeMap::new()).await?;
         talk.saw(&survey, None);
         refuse_busy(&survey, &deployment.project.environment.name)?;
@@ -177,11 +177,15 @@ async fn prepare(
     if arguments.with_data && session.display.volume > Volume::Quiet {
         say!("data in shared/ and all backups go too");
     }
-    let data = if arguments.with_data {
-        "Data and backups go too."
-    } else {
-        "Data stays."
+    let undone = undone(&prospect.plan);
+    let data = match undone.is_empty() {
+        _ if arguments.with_data => "Data and backups go too.",
+        true => "Data stays.",
+        false => "Data stays, but for what tasks have made and undo.",
     };
+    if !arguments.with_data {
+        prospect.findings.extend(undone);
+    }
     if prospect.members.is_empty() {
         // Only what an earlier remove has left: there is no plan to show.
         let consent = Consent {
@@ -252,6 +256,28 @@ fn all_of(survey: &Survey) -> (BTreeMap<Member, Wanted>, Sought) {
     };
     let wanted = known.map(|(member, _)| (member.clone(), gone.clone()));
     (wanted.collect(), Sought::Nothing)
+}
+
+/// What of the app's data goes though data stays: a task's `undo` may take away what its `run` has made there.
+fn undone(plan: &Plan) -> Vec<Finding> {
+    let undone = plan.steps.iter().filter(|it| it.action == Action::Undo);
+    let told = undone.filter_map(|step| {
+        let settings = &step.from.as_ref()?.settings;
+        let ResourceId {
+            host, app, name, ..
+        } = &step.resource;
+        Some(Finding {
+            class: FindingClass::Note,
+            host: host.clone(),
+            app: Some(app.clone()),
+            message: format!(
+                "the task {name} of {app} is undone by `{}`, with the data that this takes away",
+                settings.get("undo")?.as_text()?
+            ),
+            remedy: None,
+        })
+    });
+    told.collect()
 }
 
 /// Whether another run came while it was planned, so that all is to be looked at once more.

@@ -317,7 +317,8 @@ impl Claims {
     }
 }
 
-/// Where the registry is usually. In a container a user may have no name; then `$HOME` has to do.
+/// Where the registry is usually. Not by `$HOME`, which may be another one next time; but in a container a user may have no
+/// name, or no home, and then that has to do.
 fn usual(host: &dyn ReadHost, home: Option<&Path>) -> Result<PathBuf, HostError> {
     let facts = host.facts();
     if facts.root {
@@ -325,8 +326,9 @@ fn usual(host: &dyn ReadHost, home: Option<&Path>) -> Result<PathBuf, HostError>
     }
     let own = |home: &PathBuf| home.is_absolute() && home != Path::new("/");
     let known = host.account(&facts.user)?.map(|account| account.home);
+    let is_there = |home: &PathBuf| matches!(host.entry(home), Ok(Some(_)));
     let home = known
-        .filter(own)
+        .filter(|home| own(home) && is_there(home))
         .or_else(|| home.map(Path::to_owned).filter(own));
     let home = home.ok_or_else(|| HostError {
         doing: "find the home of".to_owned(),

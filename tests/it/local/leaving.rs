@@ -130,7 +130,9 @@ fn what_tasks_have_made_goes_with_the_app() {
     here.declare(task, "");
     here.apply().exits(0);
     assert!(here.root().join("built").exists());
-    here.rosey.run(&["remove", "test", "--yes"]).exits(0);
+    let removed = here.rosey.run(&["remove", "test", "--yes"]).exits(0);
+    let told = "the task migrate of bot is undone by `bin/migrate down`";
+    assert!(removed.stderr.contains(told), "{}", removed.stderr);
     let left = Look::at([here.root()]).here();
     let root = here.root().display().to_string();
     let strange = left.names().find(|name| {
