@@ -8,7 +8,7 @@ use crate::fleet::mixed::mixed;
 use crate::fleet::prospect::Survey;
 use crate::helper::protocol::{GoingBack, RegistryEntry, SurveyedApp};
 use crate::model::shell::quote;
-use crate::model::{EnvironmentName, Finding, FindingClass, HostFacts, HostName, Member};
+use crate::model::{EnvironmentName, Finding, FindingClass, Hold, HostFacts, HostName, Member};
 
 use super::deployment::Deployment;
 use super::error::CommandError;
@@ -91,12 +91,22 @@ impl Deployment {
         notes
     }
 
-    /// What a verdict or a rollback holds: neither an apply nor a heal takes it up.
+    /// What a verdict or a rollback holds: neither an apply nor a heal takes it up. Each release once, and none that stands by
+    /// now as it is declared otherwise, with other gates say.
     pub fn holds(&self, survey: &Survey) -> Vec<Finding> {
         let environment = &self.project.environment.name;
         let held = survey.members.iter().flat_map(|(member, app)| {
-            let holds = app.ledger.iter().flat_map(|ledger| &ledger.holds);
-            holds.map(move |hold| Finding {
+            let ledger = app.ledger.as_ref();
+            let stands = ledger.and_then(|it| it.current());
+            let is_past = |hold: &&Hold| {
+                stands.is_some_and(|it| {
+                    it.release.as_ref() == Some(&hold.release) && it.declared != Some(hold.declared)
+                })
+            };
+            let holds = ledger.into_iter().flat_map(|it| &it.holds);
+            let holds = holds.filter(|hold| !is_past(hold));
+            let last: BTreeMap<_, _> = holds.map(|hold| (&hold.release, hold)).collect();
+            last.into_values().map(move |hold| Finding {
                 class: FindingClass::Note,
                 host: member.host.clone(),
                 app: Some(member.app.clone()),

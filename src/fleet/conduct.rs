@@ -417,7 +417,7 @@ impl Conduct {
         }
     }
 
-    /// Waits for everybody, or until somebody fails or wants the run to end.
+    /// Waits for everybody, or until somebody wants the run to end.
     pub(super) async fn all_well<T: 'static>(
         &mut self,
         mut set: JoinSet<(Member, Result<T, AskError>)>,

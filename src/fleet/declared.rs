@@ -242,7 +242,7 @@ impl Declaring<'_> {
             root: surveyed.root.clone().into(),
             state: surveyed.state.clone().into(),
         };
-        let process = places.state.join("process").to_string_lossy().into_owned();
+        let process = places.process().to_string_lossy().into_owned();
         let manager = match surveyed.manager.as_str() {
             "process" => Manager::Process { directory: process },
             _ => Manager::Systemd,

@@ -65,7 +65,7 @@ impl App {
             return Manager::Systemd;
         }
         Manager::Process {
-            directory: self.places.services().to_string_lossy().into_owned(),
+            directory: self.places.process().to_string_lossy().into_owned(),
         }
     }
 }

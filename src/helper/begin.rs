@@ -258,11 +258,8 @@ impl<'h> Session<'h> {
         };
         ledger::take_in(&mut ledger, &told);
         ledger::store(self.host, &app.places.state, &ledger, self.registry.user())?;
-        if app.manager == "process" {
-            self.make_directory(&app.places.services(), 0o700)?;
-        }
         for directory in &told.opened.above {
-            self.make_directory(directory, 0o755)?;
+            self.make_directory(directory)?;
         }
         self.make_root(id, app, open)?;
         let found = if first {
@@ -273,8 +270,8 @@ impl<'h> Session<'h> {
         self.keep_found(app, &found)
     }
 
-    fn make_directory(&self, path: &Path, mode: u32) -> Result<(), HostError> {
-        match self.host.make_directory(path, mode, self.registry.user()) {
+    fn make_directory(&self, path: &Path) -> Result<(), HostError> {
+        match self.host.make_directory(path, 0o755, self.registry.user()) {
             Err(error) if error.kind != HostErrorKind::Exists => return Err(error),
             _ => {}
         }

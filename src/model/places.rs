@@ -59,8 +59,8 @@ impl Places {
 
     /// The built-in service manager's own directory: unit files, and what it knows of running services.
     #[must_use]
-    pub fn services(&self) -> PathBuf {
-        self.state.join("services")
+    pub fn process(&self) -> PathBuf {
+        self.state.join("process")
     }
 
     /// Where the other one of a pair that is exchanged lies: new content before the exchange, the

@@ -23,6 +23,17 @@ pub struct SavedPlan {
     pub body: Body,
 }
 
+/// What every version's plan says of itself.
+#[derive(Deserialize)]
+struct Named {
+    header: Format,
+}
+
+#[derive(Deserialize)]
+struct Format {
+    format: String,
+}
+
 /// What isn't compared.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
@@ -153,15 +164,17 @@ impl SavedPlan {
         if !text.ends_with('\n') {
             return Err(unreadable("it was cut off".to_owned()));
         }
-        let plan: Self =
-            serde_yaml::from_str(text).map_err(|error| unreadable(error.to_string()))?;
-        if plan.header.format != FORMAT {
+        // Another version's may have other fields, too.
+        let unnamed = |error: serde_yaml::Error| unreadable(error.to_string());
+        let Named { header } = serde_yaml::from_str(text).map_err(unnamed)?;
+        if header.format != FORMAT {
             let why = format!(
                 "its format is {:?}, this rosey reads {FORMAT:?}",
-                plan.header.format
+                header.format
             );
             return Err(unreadable(why));
         }
+        let plan: Self = serde_yaml::from_str(text).map_err(unnamed)?;
         if plan.body.digest() != plan.header.body {
             return Err(SavedPlanError::Changed {
                 path: path.to_owned(),

@@ -27,6 +27,7 @@ pub fn summary(outcome: &Outcome) -> String {
         OutcomeKind::Degraded => format!("degraded: not every host is as declared{run}"),
         OutcomeKind::Stuck => format!("STUCK: a person is needed{run}; ask `rosey status`"),
         OutcomeKind::Refused => "refused: nothing was begun".to_owned(),
+        OutcomeKind::Cancelled if outcome.hosts.is_empty() => format!("cancelled{run}"),
         OutcomeKind::Cancelled => format!("cancelled: {hosts} as before{run}"),
     }
 }

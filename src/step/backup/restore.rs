@@ -44,7 +44,8 @@ fn put_back(
     if let Some(parent) = aside.parent() {
         crate::content::make_own(host, places, parent)?;
     }
-    // What a try that was cut off has left there is a copy like the one that is made now.
+    // What a try that was cut off has left there is a copy like the one that is made now, or what that has replaced: of
+    // this the run has taken a backup before.
     remove_tree(host, &aside)?;
     copy(host, stored, &aside)?;
     host.sync_tree(&aside)?;
