@@ -112,12 +112,12 @@ fn a_host_that_an_app_has_left_is_asked_what_it_still_has() {
     // Nobody waits for it, and who chose another one isn't told.
     let only = rosey.run(&["plan", "lab", "--only", "h1", "--json"]);
     assert_eq!(only.exits(0).json()["findings"], serde_json::json!([]));
-    fleet.lab.cut(2);
+    fleet.lab.exec(2, "systemctl stop ssh");
     for (command, list) in looks {
         let told = told(&rosey.run(command).exits(0).json(), list);
         assert!(told.contains("what it still has isn't known"), "{told}");
     }
-    fleet.lab.join(2);
+    fleet.lab.exec(2, "systemctl start ssh");
     let words = ["remove", "lab", "rosey-bot", "--only", "h2", "--yes"];
     rosey.run(&words).exits(0);
     let plan = rosey.run(&["plan", "lab", "--json"]).exits(0).json();
