@@ -27,6 +27,7 @@ use super::conducting::hosts_of;
 use super::error::{CommandError, NEXT};
 use super::exit::Exit;
 use super::project::Project;
+use super::surroundings::Surroundings;
 use super::unread::Unread;
 
 /// How long a connection may take.
@@ -341,6 +342,30 @@ impl Deployment {
         session: &Session,
         version: Option<&str>,
     ) -> Result<Declaration, CommandError> {
+        self.declaration_with(session, version, Project::secrets)
+            .await
+    }
+
+    /// The same with words in the place of the values of secrets: for finding out what else is missing where these are.
+    pub async fn declaration_without_secrets(
+        &self,
+        session: &Session,
+    ) -> Result<Declaration, CommandError> {
+        let placeholders = |project: &Project, _: &Surroundings| {
+            let secrets = Secrets::placeholders(&project.environment.secrets);
+            Ok(Arc::new(secrets))
+        };
+        self.declaration_with(session, None, placeholders).await
+    }
+
+    async fn declaration_with(
+        &self,
+        session: &Session,
+        version: Option<&str>,
+        secrets: impl FnOnce(&Project, &Surroundings) -> Result<Arc<Secrets>, CommandError>
+        + Send
+        + 'static,
+    ) -> Result<Declaration, CommandError> {
         let apps: BTreeSet<AppName> = self
             .addresses
             .keys()
@@ -354,7 +379,7 @@ impl Deployment {
         // Builds and large trees take their time: on a thread of their own, so that a signal is heard meanwhile.
         let read = tokio::task::spawn_blocking(move || {
             // A command that gives a secret may ask a person.
-            let secrets = project.secrets(&around)?;
+            let secrets = secrets(&project, &around)?;
             let _phase = pending.phase();
             let _reading = pending.begin("reading the source of", names);
             let sources = project.sources(&around, &apps, version.as_deref(), &secrets.masks())?;

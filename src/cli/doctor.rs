@@ -68,7 +68,14 @@ async fn examine(
     let deployment = Deployment::with(session, project, chosen, reached);
     let declaration = match deployment.declaration(session, None).await {
         Ok(declaration) => declaration,
-        Err(error) => return report.errors.push(error),
+        Err(error) => {
+            report.errors.push(error);
+            // Where only secrets are missing, it can be found out what the hosts lack.
+            match deployment.declaration_without_secrets(session).await {
+                Ok(declaration) => declaration,
+                Err(_) => return,
+            }
+        }
     };
     // Notes about a host itself are about what it lacks; those about an app tell how it stands.
     let notes = deployment.notes(&declaration.survey);

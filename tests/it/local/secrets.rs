@@ -127,6 +127,14 @@ fn a_secret_that_is_missing_is_named_without_a_value() {
     let ran = here.apply().exits(3);
     assert!(ran.stderr.contains("BOT_TOKEN_OF_TEST"), "{}", ran.stderr);
     assert!(!here.root().exists());
+    // Who asks what is missing hears of the rest, too.
+    here.declare(
+        "dir \"data\"",
+        "dir \"data\"\n        file \"by-hand.conf\"",
+    );
+    let doctor = here.rosey.run(&["doctor", "test"]).exits(3);
+    assert!(doctor.stderr.contains("BOT_TOKEN_OF_TEST"));
+    assert!(doctor.stdout.contains("by-hand.conf"), "{}", doctor.stdout);
 }
 
 /// Asserts that a secret is in no word that anybody said, and in no file of the controller's, nor in one of the
