@@ -279,6 +279,7 @@ impl Campaign<'_> {
         let case = judge::Case {
             act_is_first: chosen.act == Act::First,
             removing: chosen.act == Act::Remove,
+            unconfirmed: struck.ended.status.code() == Some(18),
             broken: chosen.act == Act::Broken,
             healing: chosen.act == Act::Heal,
             undone: (chosen.act == Act::Rollback).then_some(&chosen.old),

@@ -40,6 +40,9 @@ impl Class {
 pub struct Case<'a> {
     pub act_is_first: bool,
     pub removing: bool,
+    /// Whether it isn't known of a host how it stands: until the next command rosey's own stays on all, of which it learns
+    /// where that one goes.
+    pub unconfirmed: bool,
     pub broken: bool,
     pub healing: bool,
     /// What stood before, where it is rolled back.
@@ -64,7 +67,10 @@ impl Case<'_> {
             .filter(|line| !self.stays(line))
             .collect();
         let from_new = if self.removing {
-            remains(self.whole, number, now, ground)
+            let own = |line: &String| self.unconfirmed && line.contains("/.rosey/");
+            let mut left = remains(self.whole, number, now, ground);
+            left.retain(|line| !own(line));
+            left
         } else {
             differences(self.whole, number, now, ground)
         };
