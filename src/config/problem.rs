@@ -69,6 +69,11 @@ impl Problem {
         self.help(format!("known here: {}", known.join(", ")))
     }
 
+    /// The sentence and its places: help may differ where the same is wrong for two hosts.
+    pub(crate) fn identity(&self) -> String {
+        format!("{} {:?}", self.message, self.labels)
+    }
+
     /// The sentence, without place and help.
     #[must_use]
     pub fn message(&self) -> &str {
