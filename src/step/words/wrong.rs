@@ -65,3 +65,30 @@ app "bot" {
        ╰────
     "#);
 }
+
+#[test]
+fn a_service_that_rosey_writes_the_unit_of_cannot_be_reloaded() {
+    let report = loaded(
+        r#"host "here" local=#true
+app "bot" {
+    root "/opt/bot"
+    service "web" { exec "bin/web"; restart "reload"; }
+    service "proxy" external=#true { restart "reload"; }
+}
+"#,
+    );
+    assert_snapshot!(report.unwrap_err(), @r#"
+      × environments/prod.kdl has an error
+
+    Error:
+      × what rosey writes for `exec` can't be reloaded
+       ╭─[environments/prod.kdl:4:37]
+     3 │     root "/opt/bot"
+     4 │     service "web" { exec "bin/web"; restart "reload"; }
+       ·                                     ───┬───
+       ·                                        ╰── nothing says how
+     5 │     service "proxy" external=#true { restart "reload"; }
+       ╰────
+      help: use `unit` with a file that has an `ExecReload=`, or `restart "on-change"`
+    "#);
+}
