@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::discover::find_project;
 use crate::config::{
-    App, Environment, Rigour, SecretSource, Secrets, SourceOrigin, SystemSecrets, VersionSource,
+    App, Environment, Here, Rigour, SecretSource, Secrets, SourceOrigin, SystemSecrets, VersionSource,
     load_with,
 };
 use crate::content::build::{Build, build};
@@ -95,7 +95,10 @@ impl Project {
     ) -> Result<Self, CommandError> {
         // Messages name files as a person at this place would.
         let shown = path.strip_prefix(&around.directory).unwrap_or(path);
-        let environment = load_with(shown, &words(), rigour)
+        let here = Here {
+            homes: around.homes(),
+        };
+        let environment = load_with(shown, &words(), rigour, &here)
             .map_err(|errors| CommandError::at_places(Exit::DECLARATION, errors))?;
         Ok(Self {
             directory: directory.to_owned(),

@@ -30,13 +30,7 @@ pub(crate) fn check(
             problems.extend(without_source(app));
             continue;
         };
-        let directory = match &source.origin {
-            SourceOrigin::Directory(directory)
-            | SourceOrigin::Git {
-                repository: directory,
-                ..
-            } => directory,
-        };
+        let directory = source.origin.directory();
         if !directory.is_dir() {
             let problem = Problem::new(format!(
                 "the source {} is no directory",

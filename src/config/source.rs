@@ -3,7 +3,7 @@
 //!
 //! Must not know how content is read or carried.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::model::names::{TreePath, Version};
 
@@ -36,6 +36,19 @@ pub enum SourceOrigin {
         /// A commit, tag or branch.
         reference: String,
     },
+}
+
+impl SourceOrigin {
+    /// The directory that is named.
+    pub(crate) fn directory(&self) -> &Path {
+        match self {
+            Self::Directory(directory)
+            | Self::Git {
+                repository: directory,
+                ..
+            } => directory,
+        }
+    }
 }
 
 /// What is run on the controller to finish the content.

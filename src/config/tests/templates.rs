@@ -444,7 +444,10 @@ impl SecretPort for World {
 
 #[test]
 fn secrets_come_from_variables_files_and_commands() {
-    let project = Project::with(
+    let project = Project::new();
+    project.write("environments/there", "");
+    project.write(
+        "environments/prod.kdl",
         "secret \"a\" env=\"SET\"\nsecret \"b\" file=\"there\"\nsecret \"c\" command=\"pass\"\n",
     );
     let secrets = project.load().unwrap().resolve_secrets(&World).unwrap();
@@ -461,7 +464,11 @@ fn every_missing_secret_is_told_with_what_to_set() {
     let project = Project::with(
         "secret \"a\" env=\"UNSET\"\nsecret \"b\" file=\"../nowhere\"\nsecret \"c\" command=\"false\"\nsecret \"d\" env=\"EMPTY\"\nsecret \"e\" env=\"BINARY\"\n",
     );
-    let errors = project.load().unwrap().resolve_secrets(&World).unwrap_err();
+    // It may go after it was looked for.
+    let nowhere = project.write("nowhere", "");
+    let environment = project.load().unwrap();
+    std::fs::remove_file(nowhere).unwrap();
+    let errors = environment.resolve_secrets(&World).unwrap_err();
     assert_snapshot!(project.show(&errors), @r#"
       × environments/prod.kdl has 5 errors
 
