@@ -241,7 +241,7 @@ fn decode_declarations(reader: &mut Reader<'_>, words: &[Word]) -> Vec<Declarati
     let known: Vec<&'static str> = words.iter().map(|word| word.word).collect();
     let session = reader.session();
     // What was noted so far (the version's file) is the app's own, and stays.
-    let own = std::mem::take(&mut *session.notes.borrow_mut());
+    let mut own = std::mem::take(&mut *session.notes.borrow_mut());
     let declarations = reader.children_of(&known, |child| {
         let word = words.iter().find(|word| word.word == child.word())?;
         let name = child.name().map(str::to_owned);
@@ -249,10 +249,14 @@ fn decode_declarations(reader: &mut Reader<'_>, words: &[Word]) -> Vec<Declarati
         let body = (word.decode)(child);
         let notes = std::mem::take(&mut *session.notes.borrow_mut());
         let word = word.word.to_owned();
+        let Some(body) = body else {
+            own.spoiled.extend(name.map(|name| (word, name)));
+            return None;
+        };
         Some(Declaration {
             word,
             name,
-            body: body?,
+            body,
             place,
             texts: notes.texts,
             claims: notes.claims,

@@ -173,7 +173,7 @@ impl Checked<'_> {
         };
         let error = scopes(self.environment, self.app, self.secrets).find_map(wrong)?;
         let path = self.directory.join(&file.path);
-        let shown = path.display().to_string();
+        let shown = sources.shown(&path);
         let source = sources.add(SourceFile {
             shown,
             path,

@@ -126,7 +126,14 @@ pub fn load_with(
 
     let session = session::Session::new(&sources);
     let (mut environment, beside) = environment::decode(&root, name, absolute, words, &session);
+    let misread = session.misread.into_inner();
     let read = session.problems.into_inner();
+    // What an unknown word has inside isn't known either, nor whether it may be there twice.
+    problems.retain(|problem| {
+        problem
+            .place()
+            .is_none_or(|place| !misread.contains(&place))
+    });
     if incomplete {
         // What is missing may be in the file that can't be read, so it would be no news.
         problems.extend(read.into_iter().filter(|problem| !problem.is_absence()));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use insta::assert_snapshot;
 
 use super::{Project, toy_words};
+use crate::config::place::{SourceFile, Sources};
 use crate::config::{Here, Rigour, load_with};
 
 /// What is said of an app on this machine with that root and source, by who is at home in `home`.
@@ -168,4 +169,24 @@ fn a_host_key_that_is_cut_off_is_none() {
             "{algorithm} {text}"
         );
     }
+}
+
+#[test]
+fn the_file_of_a_template_is_shown_from_where_the_declaration_is() {
+    let sources = |shown: &str, path: &str| {
+        let mut sources = Sources::default();
+        sources.add(SourceFile {
+            shown: shown.to_owned(),
+            path: PathBuf::from(path),
+            text: "".into(),
+        });
+        sources
+    };
+    let from_top = sources("environments/prod.kdl", "/p/environments/prod.kdl");
+    assert_eq!(from_top.shown("/p/src/x.j2".as_ref()), "src/x.j2");
+    assert_eq!(from_top.shown("/q/x.j2".as_ref()), "/q/x.j2");
+    let inside = sources("prod.kdl", "/p/environments/prod.kdl");
+    assert_eq!(inside.shown("/p/src/x.j2".as_ref()), "/p/src/x.j2");
+    let elsewhere = sources("/p/environments/prod.kdl", "/p/environments/prod.kdl");
+    assert_eq!(elsewhere.shown("/p/src/x.j2".as_ref()), "/p/src/x.j2");
 }

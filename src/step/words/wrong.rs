@@ -92,3 +92,33 @@ app "bot" {
       help: use `unit` with a file that has an `ExecReload=`, or `restart "on-change"`
     "#);
 }
+
+#[test]
+fn what_is_wrong_with_a_service_is_told_once() {
+    let gate = "verify { process \"web\"; }";
+    for (service, message) in [
+        (
+            "service \"web\" { }",
+            "the service `web` needs `unit`, `exec` or `external=#true`",
+        ),
+        ("service \"web\" { exec \"\"; }", "`exec` needs a text"),
+        (
+            "service \"web.service\" { exec \"bin/web\"; }",
+            "`service` needs the name of a service",
+        ),
+    ] {
+        assert_eq!(told(&format!("{service}\n{gate}")), [message]);
+    }
+    let other = format!("service \"api\" {{ }}\n{gate}");
+    assert_eq!(told(&other).len(), 2, "that one isn't declared anyhow");
+}
+
+#[test]
+fn what_a_misspelled_word_has_inside_is_not_declared_twice() {
+    let misspelled = r#"verfy { http "http://web/" { json "a" 1; json "b" 2; }; http "http://api/" { json "a" 1; }; }
+    verfy { within "3s"; within "4s"; }"#;
+    let unknown = "unknown word `verfy` in `app \"bot\"`";
+    assert_eq!(told(misspelled), [unknown, unknown]);
+    let twice = r#"verify { http "http://web/" { json "a" 1; json "a" 2; }; }"#;
+    assert_eq!(told(twice), ["`json \"a\"` is declared twice"]);
+}

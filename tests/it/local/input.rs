@@ -58,7 +58,7 @@ fn a_template_with_an_unknown_name() {
 #[test]
 fn a_template_that_hands_an_unknown_name_to_a_filter() {
     for unknown in ["nosuchname", "[nosuchname]", "limits.nosuchname"] {
-        let says = ["nosuchname` is not known here", "bot/config.json.j2:3:"];
+        let says = ["nosuchname` is not known here", "[bot/config.json.j2:3:"];
         refused(3, &says, |here| {
             let (from, to) = ("{{ port }}", format!("{{{{ {unknown} | tojson }}}}"));
             here.project.replace("bot/config.json.j2", from, &to);
