@@ -167,11 +167,14 @@ impl CommandError {
         match &self.what {
             // On a terminal each of several errors begins with the program's name.
             What::Words(words) => words.replace(NEXT, "\n"),
-            What::Places(places) => places
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("\n"),
+            What::Places(places) => {
+                let places = places.iter().map(|it| {
+                    let all = it.related().into_iter().flatten();
+                    let all: Vec<String> = all.map(ToString::to_string).collect();
+                    format!("{it}: {}", all.join("; "))
+                });
+                places.collect::<Vec<_>>().join("\n")
+            }
             What::Said => String::new(),
         }
     }

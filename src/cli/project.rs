@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use crate::config::discover::find_project;
 use crate::config::{
-    App, Environment, Rigour, SecretSource, Secrets, SourceOrigin, SystemSecrets, VersionSource,
-    load_with,
+    App, Environment, Here, Place, Problem, Rigour, SecretSource, Secrets, SourceOrigin,
+    SystemSecrets, VersionSource, load_with,
 };
 use crate::content::build::{Build, build};
-use crate::content::{SourceTree, check_out, read_git, read_source};
+use crate::content::{
+    GitSource, SourceError, SourceProblem, SourceTree, check_out, read_git, read_source,
+};
 use crate::model::names::{TreePath, Version};
 use crate::model::{AppName, Masks};
 use crate::step::desired::entry_path;
@@ -95,7 +97,10 @@ impl Project {
     ) -> Result<Self, CommandError> {
         // Messages name files as a person at this place would.
         let shown = path.strip_prefix(&around.directory).unwrap_or(path);
-        let environment = load_with(shown, &words(), rigour)
+        let here = Here {
+            homes: around.homes(),
+        };
+        let environment = load_with(shown, &words(), rigour, &here)
             .map_err(|errors| CommandError::at_places(Exit::DECLARATION, errors))?;
         Ok(Self {
             directory: directory.to_owned(),
@@ -174,6 +179,7 @@ impl Project {
         asked: Option<&str>,
         masks: &Masks,
     ) -> Result<AppSource, CommandError> {
+        let refused = |error: SourceError| self.at(error.to_string(), place_of(app, &error));
         let (tree, commit) = match &app.source {
             None => (SourceTree::default(), None),
             Some(source) => match &source.origin {
@@ -182,24 +188,30 @@ impl Project {
                     let mut exclude = source.exclude.clone();
                     exclude.extend(inside(directory, &self.state(around)));
                     exclude.extend(self.roots_here().filter_map(|root| inside(directory, root)));
-                    let tree = read_source(directory, &exclude).map_err(declaration)?;
+                    let tree = read_source(directory, &exclude).map_err(refused)?;
                     (tree, around.commit_of(directory))
                 }
                 SourceOrigin::Git {
                     repository,
+                    whole,
                     reference,
+                    ..
                 } => {
+                    let wanted = GitSource {
+                        directory: repository,
+                        whole: *whole,
+                        reference,
+                    };
                     let tree = if app.build.is_some() {
                         let cache = self.state(around).join("cache");
                         let name = format!("{}.{}", self.environment.name, app.name);
-                        let directory =
-                            check_out(repository, reference, &cache, &name).map_err(declaration)?;
+                        let directory = check_out(&wanted, &cache, &name).map_err(refused)?;
                         self.build((around, app), &directory, asked, masks)?;
                         read_source(&directory, &source.exclude)
                     } else {
-                        read_git(repository, reference, &source.exclude)
+                        read_git(&wanted, &source.exclude)
                     };
-                    let tree = tree.map_err(declaration)?;
+                    let tree = tree.map_err(refused)?;
                     (tree, around.commit_named(repository, reference))
                 }
             },
@@ -253,12 +265,35 @@ impl Project {
         };
         let cache = self.state(around).join("cache");
         build(directory, &wanted, &cache).map_err(|error| {
-            CommandError::new(
-                Exit::DECLARATION,
-                format!("the build of {} failed: {error}", app.name),
-            )
+            let words = format!("the build of {} failed: {error}", app.name);
+            self.at(words, declared.place)
         })?;
         Ok(())
+    }
+
+    /// What only shows when a source is read or built, on its place in the declaration.
+    fn at(&self, words: String, place: Place) -> CommandError {
+        let problem = Problem::new(words).at(place, "declared here");
+        CommandError::at_places(Exit::DECLARATION, self.environment.errors(vec![problem]))
+    }
+}
+
+/// Where a source is wrong: a commit that git doesn't know is one of `ref`.
+fn place_of(app: &App, error: &SourceError) -> Place {
+    let by_reference = |problem: &SourceProblem| {
+        matches!(
+            problem,
+            SourceProblem::Reference { .. } | SourceProblem::NotInCommit { .. }
+        )
+    };
+    match &app.source {
+        None => app.place,
+        Some(source) => match &source.origin {
+            SourceOrigin::Git {
+                reference_place, ..
+            } if error.problems.iter().any(by_reference) => *reference_place,
+            _ => source.place,
+        },
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::host::{LocalHost, ReadHost};
 use crate::model::{Author, RunId};
 
 use super::error::CommandError;
@@ -95,6 +96,19 @@ impl Surroundings {
             ci_actor: variable("GITHUB_ACTOR").or_else(|| variable("GITLAB_USER_LOGIN")),
             ci_job: job,
         })
+    }
+
+    /// The home directories of who runs this: `$HOME`, and the one that this machine's list of users has.
+    #[must_use]
+    pub fn homes(&self) -> Vec<PathBuf> {
+        let user = rustix::process::geteuid().to_string();
+        // Only what is known without doubt is held against anybody.
+        let listed = LocalHost::new().account(&user).ok().flatten();
+        let listed = listed.map(|account| account.home);
+        [Some(self.home.clone()), listed]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// Where caches of a project lie, and its history with them: `.rosey` in it, unless `$ROSEY_STATE` says

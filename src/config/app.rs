@@ -173,6 +173,12 @@ fn some_placed(reader: &mut Reader<'_>) -> Vec<(String, Place)> {
 fn decode_root(reader: &mut Reader<'_>, local: bool) -> Option<RemotePath> {
     let place = reader.name_place();
     let written = reader.argument::<String>()?;
+    if written.starts_with('~') {
+        let problem = Problem::new("`root` needs an absolute path on the server");
+        let problem = problem.at(place, "no home directory is looked up here");
+        reader.problem(problem.help("write out which one is meant, such as \"/home/ann/NAME\""));
+        return None;
+    }
     let path = if !written.starts_with('/') && local {
         let path = reader.controller_path(&written, place);
         // Replaced bytes would name another directory.
@@ -200,7 +206,7 @@ fn decode_root(reader: &mut Reader<'_>, local: bool) -> Option<RemotePath> {
         };
     if let Some(why) = root::why_not(&path) {
         let problem = Problem::new(format!("{path} can't be the root of an app")).at(place, why);
-        reader.problem(problem.help("give the app a directory of its own, such as \"/opt/NAME\""));
+        reader.problem(problem.help(root::OWN_DIRECTORY));
         return None;
     }
     Some(path)
@@ -235,7 +241,7 @@ fn decode_declarations(reader: &mut Reader<'_>, words: &[Word]) -> Vec<Declarati
     let known: Vec<&'static str> = words.iter().map(|word| word.word).collect();
     let session = reader.session();
     // What was noted so far (the version's file) is the app's own, and stays.
-    let own = std::mem::take(&mut *session.notes.borrow_mut());
+    let mut own = std::mem::take(&mut *session.notes.borrow_mut());
     let declarations = reader.children_of(&known, |child| {
         let word = words.iter().find(|word| word.word == child.word())?;
         let name = child.name().map(str::to_owned);
@@ -243,10 +249,14 @@ fn decode_declarations(reader: &mut Reader<'_>, words: &[Word]) -> Vec<Declarati
         let body = (word.decode)(child);
         let notes = std::mem::take(&mut *session.notes.borrow_mut());
         let word = word.word.to_owned();
+        let Some(body) = body else {
+            own.spoiled.extend(name.map(|name| (word, name)));
+            return None;
+        };
         Some(Declaration {
             word,
             name,
-            body: body?,
+            body,
             place,
             texts: notes.texts,
             claims: notes.claims,

@@ -23,7 +23,7 @@ pub(crate) fn check(environment: &Environment, beside: &Beside) -> Vec<Problem> 
     machines(environment, &mut problems);
     roots(environment, &mut problems);
     claims(environment, &mut problems);
-    references(environment, &mut problems);
+    references(environment, beside, &mut problems);
     templates(environment, beside, &mut problems);
     problems
 }
@@ -259,7 +259,7 @@ fn twice(what: &Claimed, place: Place, first: Place, whereabouts: &str) -> Probl
         .at(first, "first here")
 }
 
-fn references(environment: &Environment, problems: &mut Vec<Problem>) {
+fn references(environment: &Environment, beside: &Beside, problems: &mut Vec<Problem>) {
     for app in &environment.apps {
         let named = |word: &str| -> Vec<&str> {
             let declared = app
@@ -276,7 +276,11 @@ fn references(environment: &Environment, problems: &mut Vec<Problem>) {
             .flat_map(|declaration| &declaration.references)
         {
             let known = named(&reference.word);
-            if known.contains(&reference.name.as_str()) {
+            // `web.service` is no name of a service, and yet `web` is meant.
+            let is_spoiled = beside.spoiled.iter().any(|(name, (word, written))| {
+                *name == app.name && *word == reference.word && written.starts_with(&reference.name)
+            });
+            if known.contains(&reference.name.as_str()) || is_spoiled {
                 continue;
             }
             let (word, name) = (&reference.word, &reference.name);

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::model::names::{AppName, EnvironmentName, HostName};
+use crate::model::names::{AppName, EnvironmentName, HostName, TreePath};
 
 use super::app::{self, App};
 use super::host::{self, Host};
@@ -104,6 +104,16 @@ impl Environment {
         secret::find(&self.secrets, port)
     }
 
+    /// A file of an app's source, as messages show files.
+    #[must_use]
+    pub fn shown_source(&self, app: &App, file: &TreePath) -> String {
+        let directory = app.source.as_ref().map(|source| source.origin.directory());
+        match directory {
+            Some(directory) => self.sources.shown(&directory.join(file)),
+            None => file.to_string(),
+        }
+    }
+
     /// Puts problems that were found later on their places in the declaration.
     #[must_use]
     pub fn errors(&self, problems: Vec<Problem>) -> ConfigErrors {
@@ -118,6 +128,8 @@ pub(crate) struct Beside {
     pub texts: Vec<Text>,
     /// Files of the source that an app itself names, by app.
     pub files: Vec<(AppName, NamedFile)>,
+    /// Declarations that something is wrong with, by app: their words and names.
+    pub spoiled: Vec<(AppName, (String, String))>,
 }
 
 /// Reads the merged tree; what is wrong goes to the session.
@@ -129,6 +141,8 @@ pub(crate) fn decode(
     session: &Session<'_>,
 ) -> (Environment, Beside) {
     let mut reader = Reader::new(root, session);
+    // They are merged already: what is asked for here is only that the word is known.
+    reader.children("include", |_| None::<()>);
     *session.scope.borrow_mut() = Scope::new(name.clone(), Variables::new());
     let variables = reader.child("vars", variables).unwrap_or_default();
     *session.scope.borrow_mut() = Scope::new(name.clone(), variables.clone());
@@ -146,9 +160,14 @@ pub(crate) fn decode(
         let notes = std::mem::take(&mut *session.notes.borrow_mut());
         beside.texts.extend(notes.texts);
         let app = app?;
+        let files = notes.files.into_iter();
+        let spoiled = notes.spoiled.into_iter();
         beside
             .files
-            .extend(notes.files.into_iter().map(|file| (app.name.clone(), file)));
+            .extend(files.map(|file| (app.name.clone(), file)));
+        beside
+            .spoiled
+            .extend(spoiled.map(|one| (app.name.clone(), one)));
         Some(app)
     });
     *session.scope.borrow_mut() = Scope::new(name.clone(), variables.clone());

@@ -30,13 +30,7 @@ pub(crate) fn check(
             problems.extend(without_source(app));
             continue;
         };
-        let directory = match &source.origin {
-            SourceOrigin::Directory(directory)
-            | SourceOrigin::Git {
-                repository: directory,
-                ..
-            } => directory,
-        };
+        let directory = source.origin.directory();
         if !directory.is_dir() {
             let problem = Problem::new(format!(
                 "the source {} is no directory",
@@ -179,7 +173,7 @@ impl Checked<'_> {
         };
         let error = scopes(self.environment, self.app, self.secrets).find_map(wrong)?;
         let path = self.directory.join(&file.path);
-        let shown = path.display().to_string();
+        let shown = sources.shown(&path);
         let source = sources.add(SourceFile {
             shown,
             path,

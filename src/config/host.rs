@@ -115,8 +115,59 @@ impl FromScalar for HostKey {
         if !is_base64 || !key.starts_with("AAAA") {
             return Err(Mismatch::because("the key is not base64 of a public key"));
         }
+        if !is_whole(algorithm, key) {
+            return Err(Mismatch::because(format!(
+                "the key is cut off, or none of {algorithm}"
+            )));
+        }
         Ok(Self(format!("{algorithm} {key}")))
     }
+}
+
+/// Whether base64 is that of a whole public key: fields with their lengths before them, of which the first
+/// names the algorithm (RFC 4253, section 6.6; RFC 8709 for the length of an Ed25519 key).
+fn is_whole(algorithm: &str, key: &str) -> bool {
+    let Some(bytes) = base64(key) else {
+        return false;
+    };
+    let mut fields = Vec::new();
+    let mut rest = bytes.as_slice();
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let Some((field, after)) = after.split_at_checked(length) else {
+            return false;
+        };
+        fields.push(field);
+        rest = after;
+    }
+    let lengths = match algorithm {
+        "ssh-ed25519" => fields.get(1).is_some_and(|key| key.len() == 32),
+        _ => fields.iter().all(|field| !field.is_empty()),
+    };
+    rest.is_empty() && fields.len() > 1 && fields[0] == algorithm.as_bytes() && lengths
+}
+
+/// RFC 4648, section 4; the end may be without its `=`.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim_end_matches('=');
+    let (mut bytes, mut held, mut bits) = (Vec::new(), 0_u32, 0);
+    for letter in text.bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        held = (held << 6 | u32::from(value)) & 0xffff;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits) as u8);
+        }
+    }
+    Some(bytes)
 }
 
 impl Host {

@@ -15,6 +15,7 @@ pub mod discover;
 mod environment;
 mod files;
 mod grammar;
+mod here;
 mod host;
 mod include;
 mod limits;
@@ -47,6 +48,7 @@ use crate::model::names::EnvironmentName;
 
 pub use app::{App, Keep, Manager, Owner};
 pub use environment::{Assert, Environment};
+pub use here::Here;
 pub use host::{Elevation, Host, HostKey, Reach, SshTarget, expand_home};
 pub use notify::{Notification, NotificationTarget, NotifyOn};
 pub use place::{Place, Sources};
@@ -81,14 +83,19 @@ pub enum Rigour {
 /// Everything that is wrong with the file, its includes and the files that
 /// they name.
 pub fn load(path: &Path, words: &[Word]) -> Result<Environment, ConfigErrors> {
-    load_with(path, words, Rigour::Whole)
+    load_with(path, words, Rigour::Whole, &Here::default())
 }
 
-/// The same with as much as has to be right.
+/// The same with as much as has to be right, and who reads it.
 ///
 /// # Errors
 /// Everything that is wrong with the file and its includes, and of the rest what has to be right.
-pub fn load_with(path: &Path, words: &[Word], rigour: Rigour) -> Result<Environment, ConfigErrors> {
+pub fn load_with(
+    path: &Path,
+    words: &[Word],
+    rigour: Rigour,
+    here: &Here,
+) -> Result<Environment, ConfigErrors> {
     let grammar = grammar::Grammar::environment(words);
     let include::Loaded {
         mut sources,
@@ -119,7 +126,14 @@ pub fn load_with(path: &Path, words: &[Word], rigour: Rigour) -> Result<Environm
 
     let session = session::Session::new(&sources);
     let (mut environment, beside) = environment::decode(&root, name, absolute, words, &session);
+    let misread = session.misread.into_inner();
     let read = session.problems.into_inner();
+    // What an unknown word has inside isn't known either, nor whether it may be there twice.
+    problems.retain(|problem| {
+        problem
+            .place()
+            .is_none_or(|place| !misread.contains(&place))
+    });
     if incomplete {
         // What is missing may be in the file that can't be read, so it would be no news.
         problems.extend(read.into_iter().filter(|problem| !problem.is_absence()));
@@ -129,6 +143,7 @@ pub fn load_with(path: &Path, words: &[Word], rigour: Rigour) -> Result<Environm
     problems.extend(check::check(&environment, &beside));
     if rigour == Rigour::Whole {
         problems.extend(check::asserts(&environment));
+        problems.extend(here::check(&environment, here));
         problems.extend(files::check(&environment, &beside, &mut sources));
     }
     if problems.is_empty() {

@@ -3,6 +3,8 @@
 //!
 //! Must not know any word, nor the parser that it came from (see `parse`).
 
+use std::collections::BTreeSet;
+
 use super::place::Place;
 
 /// A value as written, and where.
@@ -81,6 +83,14 @@ impl Node {
             Some(first) => format!("{} {}", self.word, first.value.describe()),
             None => self.word.clone(),
         }
+    }
+
+    /// Where its word stands, and all words inside of it.
+    pub fn word_places(&self, places: &mut BTreeSet<Place>) {
+        places.insert(self.word_place);
+        self.children
+            .iter()
+            .for_each(|child| child.word_places(places));
     }
 
     pub fn property(&self, name: &str) -> Option<&Property> {

@@ -81,6 +81,23 @@ impl Sources {
         }
     }
 
+    /// A path as the environment's own file is shown: from where the person is who asks, or whole.
+    #[must_use]
+    pub(crate) fn shown(&self, path: &Path) -> String {
+        let from = self.files.first().and_then(|file| {
+            let mut from = file.path.as_path();
+            for part in Path::new(&file.shown).components().rev() {
+                if from.file_name()? != part.as_os_str() {
+                    return None;
+                }
+                from = from.parent()?;
+            }
+            Some(from)
+        });
+        let near = from.and_then(|from| path.strip_prefix(from).ok());
+        near.unwrap_or(path).display().to_string()
+    }
+
     /// The place as people write it: `environments/prod.kdl:3:5`.
     #[must_use]
     pub fn describe(&self, place: Place) -> String {

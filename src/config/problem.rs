@@ -69,6 +69,16 @@ impl Problem {
         self.help(format!("known here: {}", known.join(", ")))
     }
 
+    /// Where it is wrong.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.labels.first().map(|(place, _)| *place)
+    }
+
+    /// The sentence and its places: help may differ where the same is wrong for two hosts.
+    pub(crate) fn identity(&self) -> String {
+        format!("{} {:?}", self.message, self.labels)
+    }
+
     /// The sentence, without place and help.
     #[must_use]
     pub fn message(&self) -> &str {
@@ -104,7 +114,7 @@ impl ConfigErrors {
     #[must_use]
     pub fn new(sources: &Sources, problems: Vec<Problem>) -> Self {
         let mut problems = problems;
-        problems.sort_by_key(|problem| problem.labels.first().map(|(place, _)| *place));
+        problems.sort_by_key(Problem::place);
         problems.dedup();
         let shown = sources
             .file(0)

@@ -34,7 +34,15 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 86_400);
 pub fn duration(text: &str) -> Result<Duration, String> {
     let mut total = Duration::ZERO;
     let mut parts = 0;
-    for part in text.split_ascii_whitespace() {
+    let mut words = text.split_ascii_whitespace().peekable();
+    while let Some(part) = words.next() {
+        let is_number = part.parse::<f64>().is_ok();
+        let unit = words.peek().filter(|_| is_number);
+        if let Some(unit) = unit.and_then(|unit| meant(unit, &DURATIONS)) {
+            return Err(format!(
+                "no space stands before a unit: write \"{part}{unit}\""
+            ));
+        }
         let nanoseconds = quantity(part, &DURATIONS)?;
         total = total.saturating_add(Duration::from_nanos(nanoseconds));
         parts += 1;
@@ -74,15 +82,45 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Result<u64, String> {
         .find(|letter: char| !letter.is_ascii_digit() && letter != '.')
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
+    if text.starts_with('-') {
+        return Err("it is less than nothing".to_owned());
+    }
+    if number.is_empty() {
+        return Err(format!("{text:?} begins with no number"));
+    }
     let known: Vec<&str> = units.iter().map(|(name, _)| *name).collect();
     let known = known.join(", ");
     if unit.trim().is_empty() {
         return Err(format!("the unit is missing: one of {known}"));
     }
     let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit.trim()) else {
-        return Err(format!("{:?} is no unit: one of {known} is", unit.trim()));
+        let unit = unit.trim();
+        return Err(match meant(unit, units) {
+            Some(near) => format!("{unit:?} is no unit: write \"{number}{near}\""),
+            None => format!("{unit:?} is no unit: one of {known} is"),
+        });
     };
     scaled(number, *factor).ok_or_else(|| format!("{number:?} is not a number, or too large"))
+}
+
+/// The unit that somebody means who writes it in another way: `minutes`, `min`, `KB`.
+fn meant<'a>(word: &str, units: &[(&'a str, u64)]) -> Option<&'a str> {
+    const SPELLED: [(&str, &str); 6] = [
+        ("milliseconds", "ms"),
+        ("seconds", "s"),
+        ("minutes", "m"),
+        ("hours", "h"),
+        ("days", "d"),
+        ("bytes", "B"),
+    ];
+    let word = word.to_ascii_lowercase();
+    let single = word.strip_suffix('s').unwrap_or(&word);
+    let long = SPELLED
+        .iter()
+        .find(|(long, _)| single.len() > 2 && long.starts_with(single))
+        .map(|(_, unit)| *unit);
+    let mut units = units.iter().map(|(unit, _)| *unit);
+    units.find(|unit| unit.eq_ignore_ascii_case(&word) || Some(*unit) == long)
 }
 
 /// A decimal number times the factor, without the rounding of a float.
@@ -115,7 +153,7 @@ mod tests {
         );
         assert_eq!(
             duration("30 s"),
-            Err("the unit is missing: one of ms, s, m, h, d".to_owned())
+            Err("no space stands before a unit: write \"30s\"".to_owned())
         );
         assert_eq!(
             duration("3w"),
@@ -124,6 +162,26 @@ mod tests {
         for bad in ["", "s", "-1s", "1..s", "99999999999999999999s", "9000d"] {
             assert!(duration(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_unit_that_is_written_in_another_way_is_named() {
+        for (text, right) in [
+            ("8 minutes", "8m"),
+            ("8minutes", "8m"),
+            ("1h 8 Mins", "8m"),
+            ("2sec", "2s"),
+            ("1.5 hours", "1.5h"),
+            ("10 MS", "10ms"),
+            ("3D", "3d"),
+        ] {
+            let why = duration(text).unwrap_err();
+            assert!(why.ends_with(&format!("write \"{right}\"")), "{why}");
+        }
+        assert!(size("5KB").unwrap_err().ends_with("write \"5kB\""));
+        assert!(size("5 bytes").unwrap_err().ends_with("write \"5B\""));
+        assert_eq!(duration("-3s"), Err("it is less than nothing".to_owned()));
+        assert_eq!(duration("s"), Err("\"s\" begins with no number".to_owned()));
     }
 
     #[test]

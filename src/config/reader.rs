@@ -381,6 +381,7 @@ impl<'a> Reader<'a> {
         }
         for child in &self.node.children {
             if !known(&self.asked_children, &child.word) {
+                child.word_places(&mut self.session.misread.borrow_mut());
                 let whereabouts = match self.node.is_environment() {
                     true => String::new(),
                     false => format!(" in `{}`", self.node.describe()),

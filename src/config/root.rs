@@ -2,6 +2,8 @@
 //!
 //! Must not know how the root is used, only what would be lost with it.
 
+use std::path::Path;
+
 use crate::model::names::RemotePath;
 
 /// Directories that the system owns together with everything below them.
@@ -30,6 +32,11 @@ const SHARED: [&str; 16] = [
 ];
 /// What rosey keeps for itself on every server.
 const OWN: &str = "/var/lib/rosey";
+/// The same where it isn't root, in the home directory of who it is.
+pub(crate) const IN_HOME: &str = ".local/state/rosey";
+
+/// What to do about a directory that can't be one.
+pub(crate) const OWN_DIRECTORY: &str = "give the app a directory of its own, such as \"/opt/NAME\"";
 
 /// Says why the directory can't be an app's root, if it can't.
 pub(crate) fn why_not(root: &RemotePath) -> Option<String> {
@@ -40,6 +47,10 @@ pub(crate) fn why_not(root: &RemotePath) -> Option<String> {
     }
     if known(OWN).is_some_and(|own| root.is_within(&own)) {
         return Some(format!("{OWN} is rosey's own"));
+    }
+    let mut above = Path::new(text).ancestors();
+    if let Some(own) = above.find(|path| path.ends_with(IN_HOME)) {
+        return Some(format!("{} is rosey's own", own.display()));
     }
     // A home is its user's: everything else in it would be taken for foreign.
     let parent = root.parent();
@@ -71,6 +82,8 @@ mod tests {
             "/opt",
             "/home/ann",
             "/var/lib/rosey/x",
+            "/home/ann/.local/state/rosey",
+            "/root/.local/state/rosey/x",
             "/run/bot",
         ];
         for path in bad {
@@ -80,6 +93,7 @@ mod tests {
             "/opt/bot",
             "/srv/www/bot",
             "/home/ann/bot",
+            "/home/ann/.local/state/bot",
             "/usr/local/bot",
             "/var/lib/bot",
             "/tmp/x",

@@ -27,6 +27,8 @@ pub struct Secret {
     pub source: SecretSource,
     /// Where it is declared.
     pub place: Place,
+    /// Where its source is declared.
+    pub source_place: Place,
 }
 
 /// Where the value of a secret is.
@@ -225,6 +227,7 @@ fn fetch(secret: &Secret, port: &dyn SecretPort) -> Result<SecretValue, Problem>
 pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Secret> {
     let place = reader.name_place();
     let name = reader.argument::<VariableName>();
+    let variable_place = reader.property_place("env");
     let variable = reader.property::<String>("env").map(SecretSource::Variable);
     let file_place = reader.property_place("file");
     let file = reader.property::<String>("file");
@@ -245,10 +248,18 @@ pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Secret> {
         );
         return None;
     }
+    let sources = [
+        (variable, variable_place),
+        (file, file_place),
+        (command, command_place),
+    ];
+    let mut sources = sources.into_iter();
+    let (source, source_place) = sources.find_map(|(source, at)| Some((source?, at)))?;
     Some(Secret {
         name: name?,
-        source: variable.or(file).or(command)?,
+        source,
         place,
+        source_place,
     })
 }
 

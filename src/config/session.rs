@@ -3,8 +3,9 @@
 //! Must not know any word.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
-use super::place::Sources;
+use super::place::{Place, Sources};
 use super::problem::Problem;
 use super::template::Scope;
 use super::word::{Claim, NamedFile, Reference, Text};
@@ -16,6 +17,8 @@ pub(crate) struct Session<'a> {
     /// What quoted strings outside of declarations may use: the environment's own variables.
     pub scope: RefCell<Scope>,
     pub notes: RefCell<Notes>,
+    /// The words that nobody reads, and all words inside of them.
+    pub misread: RefCell<BTreeSet<Place>>,
 }
 
 /// What a declaration says beside its body.
@@ -25,6 +28,8 @@ pub(crate) struct Notes {
     pub claims: Vec<Claim>,
     pub files: Vec<NamedFile>,
     pub references: Vec<Reference>,
+    /// The words and names of declarations that something is wrong with, which is told already.
+    pub spoiled: Vec<(String, String)>,
 }
 
 impl<'a> Session<'a> {
@@ -34,6 +39,7 @@ impl<'a> Session<'a> {
             problems: RefCell::default(),
             scope: RefCell::new(Scope::default()),
             notes: RefCell::default(),
+            misread: RefCell::default(),
         }
     }
 

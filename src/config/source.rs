@@ -3,7 +3,7 @@
 //!
 //! Must not know how content is read or carried.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use crate::model::names::{TreePath, Version};
 
@@ -31,11 +31,28 @@ pub enum SourceOrigin {
     Directory(PathBuf),
     /// A commit of a repository on the controller.
     Git {
-        /// The work tree or bare repository.
+        /// The work tree or bare repository, or a directory inside.
         repository: PathBuf,
+        /// Whether the repository is meant as a whole, wherever inside of it the directory is.
+        whole: bool,
         /// A commit, tag or branch.
         reference: String,
+        /// Where the reference is declared.
+        reference_place: Place,
     },
+}
+
+impl SourceOrigin {
+    /// The directory that is named.
+    pub(crate) fn directory(&self) -> &Path {
+        match self {
+            Self::Directory(directory)
+            | Self::Git {
+                repository: directory,
+                ..
+            } => directory,
+        }
+    }
 }
 
 /// What is run on the controller to finish the content.
@@ -65,6 +82,10 @@ pub(crate) fn decode_source(reader: &mut Reader<'_>) -> Option<Source> {
     let directory = reader.optional_argument::<String>();
     let git_place = reader.property_place("git");
     let git = reader.property::<String>("git");
+    let reference_place = match reader.property_place("ref") {
+        word if word == reader.place() => git_place,
+        place => place,
+    };
     let reference = reader.property::<String>("ref");
     let exclude = reader
         .child("exclude", |exclude| Some(patterns(exclude)))
@@ -86,9 +107,13 @@ pub(crate) fn decode_source(reader: &mut Reader<'_>) -> Option<Source> {
                 );
                 reader.problem(problem.at(git_place, "clone it first"));
             }
+            let mut parts = Path::new(&repository).components();
             SourceOrigin::Git {
+                // It is written in `environments/`, which nobody means to deploy.
+                whole: parts.all(|part| part == Component::CurDir),
                 repository: reader.controller_path(&repository, git_place),
                 reference,
+                reference_place,
             }
         }
         _ => {
@@ -97,6 +122,10 @@ pub(crate) fn decode_source(reader: &mut Reader<'_>) -> Option<Source> {
             reader.problem(problem);
             return None;
         }
+    };
+    let place = match origin {
+        SourceOrigin::Directory(_) => place,
+        SourceOrigin::Git { .. } => git_place,
     };
     Some(Source {
         origin,

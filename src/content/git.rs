@@ -16,38 +16,39 @@ use super::hashing::HashingReader;
 use super::manifest::{EntryPath, LinkTarget, Manifest, ManifestEntry};
 use super::source::{Origin, SourceError, SourceProblem, SourceTree, leaving_links, patterns};
 
-/// Reads the whole tree of a commit: all of it but what `exclude` and its own `.roseyignore` match.
-/// `repository` may be any directory inside the repository.
+/// What of a repository is a source.
+#[derive(Debug, Clone, Copy)]
+pub struct GitSource<'a> {
+    /// The repository, or a directory inside of it.
+    pub directory: &'a Path,
+    /// Whether the repository is meant as a whole, wherever inside of it the directory is.
+    pub whole: bool,
+    /// A commit, tag or branch.
+    pub reference: &'a str,
+}
+
+/// Reads the tree that a commit has of a source: all of it but what `exclude` and its own `.roseyignore` match.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
-pub fn read_git(
-    repository: &Path,
-    reference: &str,
-    exclude: &[String],
-) -> Result<SourceTree, SourceError> {
+pub fn read_git(source: &GitSource<'_>, exclude: &[String]) -> Result<SourceTree, SourceError> {
     let mut problems = Vec::new();
-    let tree = read(repository, reference, Some(exclude), &mut problems);
-    whole(repository, tree, problems)
+    let tree = read(source, Some(exclude), &mut problems);
+    complete(source, tree, problems)
 }
 
-/// Writes the whole tree of a commit below `cache`, what `.roseyignore` leaves out included, for a
+/// Writes the tree that a commit has of a source below `cache`, what `.roseyignore` leaves out included, for a
 /// build that runs in it: it stays there, with what the build made, until another commit is wanted.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once; or when it can't be written.
-pub fn check_out(
-    repository: &Path,
-    reference: &str,
-    cache: &Path,
-    name: &str,
-) -> Result<PathBuf, SourceError> {
+pub fn check_out(source: &GitSource<'_>, cache: &Path, name: &str) -> Result<PathBuf, SourceError> {
     let mut problems = Vec::new();
-    let tree = read(repository, reference, None, &mut problems);
-    let tree = whole(repository, tree, problems)?;
+    let tree = read(source, None, &mut problems);
+    let tree = complete(source, tree, problems)?;
     let written = write(&tree, cache, name);
     written.map_err(|(path, cause)| SourceError {
-        source_name: repository.to_owned(),
+        source_name: source.directory.to_owned(),
         problems: vec![SourceProblem::Git {
             doing: "checkout".to_owned(),
             words: format!("{} can't be written: {cause}", path.display()),
@@ -55,8 +56,8 @@ pub fn check_out(
     })
 }
 
-fn whole(
-    repository: &Path,
+fn complete(
+    source: &GitSource<'_>,
     tree: Result<SourceTree, SourceProblem>,
     mut problems: Vec<SourceProblem>,
 ) -> Result<SourceTree, SourceError> {
@@ -65,7 +66,7 @@ fn whole(
         other => {
             problems.extend(other.err());
             Err(SourceError {
-                source_name: repository.to_owned(),
+                source_name: source.directory.to_owned(),
                 problems,
             })
         }
@@ -125,19 +126,16 @@ fn write(tree: &SourceTree, cache: &Path, name: &str) -> Result<PathBuf, (PathBu
 
 /// `exclude`: none for everything that the commit has.
 fn read(
-    repository: &Path,
-    reference: &str,
+    source: &GitSource<'_>,
     exclude: Option<&[String]>,
     problems: &mut Vec<SourceProblem>,
 ) -> Result<SourceTree, SourceProblem> {
+    let repository = source.directory;
     if !repository.is_dir() {
         return Err(SourceProblem::Missing);
     }
-    let commit = format!("{reference}^{{commit}}");
-    let resolve = ["rev-parse", "--verify", "--end-of-options", &commit];
-    let resolved = ask(repository, &resolve).map_err(|problem| about(reference, problem))?;
-    let commit = String::from_utf8_lossy(&resolved).trim().to_owned();
-    let list = ["ls-tree", "-r", "-t", "-z", "--full-tree", &commit];
+    let tree = tree_of(source)?;
+    let list = ["ls-tree", "-r", "-t", "-z", "--full-tree", &tree];
     let listed = parse(&ask(repository, &list)?)?;
     let ignore_file = listed.iter().find(|listed| {
         listed.path.as_bytes() == b".roseyignore" && listed.mode & 0o170_000 == FILE
@@ -180,6 +178,42 @@ fn read(
     read_contents(repository, contents, &mut tree)?;
     problems.extend(leaving_links(&tree.manifest));
     Ok(tree)
+}
+
+/// The commit, or the tree that it has of a directory inside of the repository.
+fn tree_of(source: &GitSource<'_>) -> Result<String, SourceProblem> {
+    let GitSource {
+        directory,
+        whole,
+        reference,
+    } = *source;
+    let commit = format!("{reference}^{{commit}}");
+    let resolve = ["rev-parse", "--verify", "--end-of-options", &commit];
+    let resolved = ask(directory, &resolve).map_err(|problem| about(reference, problem))?;
+    let commit = String::from_utf8_lossy(&resolved).trim().to_owned();
+    if whole {
+        return Ok(commit);
+    }
+    // With a slash behind it, and the end of the line; nothing at the top, and in a bare repository.
+    let mut path = ask(directory, &["rev-parse", "--show-prefix"])?;
+    while path.last().is_some_and(|byte| b"/\n".contains(byte)) {
+        path.pop();
+    }
+    if path.is_empty() {
+        return Ok(commit);
+    }
+    let path = OsStr::from_bytes(&path);
+    let list = ["ls-tree", "-z", "--full-tree", &commit, "--"].map(OsStr::new);
+    let listed = parse(&ask(directory, &[list.as_slice(), &[path]].concat())?)?;
+    let found = listed
+        .into_iter()
+        .find(|listed| listed.mode & 0o170_000 == DIRECTORY);
+    found
+        .map(|listed| listed.object)
+        .ok_or_else(|| SourceProblem::NotInCommit {
+            path: path.to_string_lossy().into_owned(),
+            reference: reference.to_owned(),
+        })
 }
 
 const DIRECTORY: u32 = 0o040_000;
@@ -237,7 +271,7 @@ fn blob(repository: &Path, object: &str) -> Result<Vec<u8>, SourceProblem> {
 }
 
 /// git in a repository, reading only, and blind to the repository that a hook may have named to us.
-fn git(repository: &Path, arguments: &[&str]) -> Command {
+fn git<A: AsRef<OsStr>>(repository: &Path, arguments: &[A]) -> Command {
     let mut command = Command::new("git");
     command
         .arg("-C")
@@ -247,6 +281,7 @@ fn git(repository: &Path, arguments: &[&str]) -> Command {
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("GIT_NO_REPLACE_OBJECTS", "1")
+        .env("GIT_LITERAL_PATHSPECS", "1")
         .stdin(Stdio::null());
     for name in [
         "GIT_DIR",
@@ -256,31 +291,33 @@ fn git(repository: &Path, arguments: &[&str]) -> Command {
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
         "GIT_NAMESPACE",
         "GIT_PREFIX",
+        "GIT_GLOB_PATHSPECS",
+        "GIT_NOGLOB_PATHSPECS",
+        "GIT_ICASE_PATHSPECS",
     ] {
         command.env_remove(name);
     }
     command
 }
 
-/// The same problem, with the reference that git doesn't name when it knows no such one.
+/// The problem as one of the reference, which git doesn't name when it knows no such one.
 fn about(reference: &str, problem: SourceProblem) -> SourceProblem {
     match problem {
         SourceProblem::Git { doing, mut words } => {
+            let doing = format!("{doing} {reference}");
             let unknown = ["Needed a single revision", "unknown revision"];
             if unknown.iter().any(|it| words.contains(it)) {
                 words.push_str("; fetch it, or name another ref");
+                return SourceProblem::Reference { doing, words };
             }
-            SourceProblem::Git {
-                doing: format!("{doing} {reference}"),
-                words,
-            }
+            SourceProblem::Git { doing, words }
         }
         other => other,
     }
 }
 
-fn ask(repository: &Path, arguments: &[&str]) -> Result<Vec<u8>, SourceProblem> {
-    let doing = arguments[0].to_owned();
+fn ask<A: AsRef<OsStr>>(repository: &Path, arguments: &[A]) -> Result<Vec<u8>, SourceProblem> {
+    let doing = arguments[0].as_ref().to_string_lossy().into_owned();
     match git(repository, arguments).output() {
         Ok(output) if output.status.success() => Ok(output.stdout),
         Ok(output) => Err(SourceProblem::Git {
@@ -441,6 +478,14 @@ mod tests {
         assert!(output.status.success(), "{output:?}");
     }
 
+    fn top<'a>(directory: &'a Path, reference: &'a str) -> GitSource<'a> {
+        GitSource {
+            directory,
+            whole: false,
+            reference,
+        }
+    }
+
     fn repository() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
@@ -462,7 +507,7 @@ mod tests {
     fn a_commit_is_read_as_its_checkout_would_be() {
         let repository = repository();
         let at = repository.path();
-        let tree = read_git(at, "v1", &["/nothing".to_owned()]).unwrap();
+        let tree = read_git(&top(at, "v1"), &["/nothing".to_owned()]).unwrap();
         run(at, &["checkout", "-q", "-f", "v1"]);
         let checkout = read_source(at, &[".git".to_owned()]).unwrap();
         assert_eq!(tree.manifest, checkout.manifest);
@@ -476,12 +521,74 @@ mod tests {
         assert_eq!(pack.finish().unwrap(), other.finish().unwrap());
     }
 
+    fn paths(tree: &SourceTree) -> Vec<String> {
+        let paths = tree.manifest.entries.keys();
+        paths.map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_directory_of_a_repository_is_that_directory_alone() {
+        let repository = repository();
+        let at = repository.path();
+        fs::write(at.join("a/.roseyignore"), "/big\n").unwrap();
+        fs::create_dir(at.join("a/[x] *")).unwrap();
+        fs::write(at.join("a/[x] */y"), "").unwrap();
+        run(at, &["add", "."]);
+        run(at, &["commit", "-q", "-m", "two"]);
+        fs::create_dir(at.join("new")).unwrap();
+
+        let part = read_git(&top(&at.join("a"), "HEAD"), &[]).unwrap();
+        let expected = [
+            ".roseyignore",
+            "[x] *",
+            "[x] */y",
+            "deep",
+            "deep/file %0A x",
+        ];
+        assert_eq!(paths(&part), expected);
+        let odd = read_git(&top(&at.join("a/[x] *"), "HEAD"), &[]).unwrap();
+        assert_eq!(paths(&odd), ["y"]);
+        // By what the commit has, not what is there now.
+        let before = read_git(&top(&at.join("a"), "v1"), &[]).unwrap();
+        assert_eq!(paths(&before), ["big", "deep", "deep/file %0A x"]);
+        let inside = at.join("a");
+        let whole = GitSource {
+            whole: true,
+            ..top(&inside, "HEAD")
+        };
+        let everything = read_git(&top(at, "HEAD"), &[]).unwrap();
+        assert_eq!(read_git(&whole, &[]).unwrap().manifest, everything.manifest);
+        for (directory, reference) in [("new", "HEAD"), ("a/[x] *", "v1")] {
+            let error = read_git(&top(&at.join(directory), reference), &[]).unwrap_err();
+            let told = format!("{reference} has no directory {directory}");
+            assert!(error.to_string().contains(&told), "{error}");
+        }
+
+        let cache = tempfile::tempdir().unwrap();
+        let written = check_out(&top(&at.join("a"), "HEAD"), cache.path(), "bot").unwrap();
+        assert!(written.join("big").is_file() && !written.join("a").exists());
+    }
+
+    #[test]
+    fn a_bare_repository_is_the_whole_of_it() {
+        let repository = repository();
+        let bare = tempfile::tempdir().unwrap();
+        let at = bare.path().to_str().unwrap();
+        run(repository.path(), &["clone", "-q", "--bare", ".", at]);
+        assert_eq!(
+            read_git(&top(bare.path(), "v1"), &[]).unwrap().manifest,
+            read_git(&top(repository.path(), "v1"), &[])
+                .unwrap()
+                .manifest
+        );
+    }
+
     #[test]
     fn a_build_gets_all_that_the_commit_has() {
         let repository = repository();
         let at = repository.path();
         let cache = tempfile::tempdir().unwrap();
-        let first = check_out(at, "v1", cache.path(), "bot").unwrap();
+        let first = check_out(&top(at, "v1"), cache.path(), "bot").unwrap();
         assert!(
             first.join("skip.pyc").is_file(),
             "although it is left out of the content"
@@ -496,12 +603,15 @@ mod tests {
         );
         // What a build made stays for the same commit, and goes with it.
         fs::write(first.join("made"), "").unwrap();
-        assert_eq!(check_out(at, "v1", cache.path(), "bot").unwrap(), first);
+        assert_eq!(
+            check_out(&top(at, "v1"), cache.path(), "bot").unwrap(),
+            first
+        );
         assert!(first.join("made").exists());
         fs::write(at.join("more"), "").unwrap();
         run(at, &["add", "."]);
         run(at, &["commit", "-q", "-m", "two"]);
-        let second = check_out(at, "HEAD", cache.path(), "bot").unwrap();
+        let second = check_out(&top(at, "HEAD"), cache.path(), "bot").unwrap();
         assert!(second.join("more").is_file() && !second.join("made").exists());
         assert!(!first.exists());
     }
@@ -510,18 +620,18 @@ mod tests {
     fn what_git_cannot_give_is_told_in_words() {
         let repository = repository();
         let at = repository.path();
-        let unknown = read_git(at, "v9", &[]).unwrap_err().to_string();
+        let unknown = read_git(&top(at, "v9"), &[]).unwrap_err().to_string();
         assert!(unknown.contains("git rev-parse v9: "), "{unknown}");
         assert!(unknown.contains("name another ref"), "{unknown}");
-        let option = read_git(at, "--help", &[]).unwrap_err().to_string();
+        let option = read_git(&top(at, "--help"), &[]).unwrap_err().to_string();
         assert!(option.contains("git rev-parse --help: "), "{option}");
         let head = "160000,0123456789012345678901234567890123456789,sub";
         run(at, &["update-index", "--add", "--cacheinfo", head]);
         run(at, &["commit", "-q", "-m", "two"]);
-        let sub = read_git(at, "HEAD", &[]).unwrap_err().to_string();
+        let sub = read_git(&top(at, "HEAD"), &[]).unwrap_err().to_string();
         assert!(sub.contains("sub is a git submodule"), "{sub}");
-        assert!(read_git(at, "HEAD", &["sub".to_owned()]).is_ok());
-        let missing = read_git(&at.join("x"), "HEAD", &[])
+        assert!(read_git(&top(at, "HEAD"), &["sub".to_owned()]).is_ok());
+        let missing = read_git(&top(&at.join("x"), "HEAD"), &[])
             .unwrap_err()
             .to_string();
         assert!(missing.contains("there is no such directory"), "{missing}");

@@ -22,7 +22,7 @@ pub mod store;
 mod tests;
 pub mod walk;
 
-pub use git::{check_out, read_git};
+pub use git::{GitSource, check_out, read_git};
 pub use manifest::{EntryPath, LinkTarget, Manifest, ManifestEntry, PathChange, PathChangeKind};
 pub use observe::{FoundTree, TreeQuery, hash_file, modified_at, read_tree};
 pub use own::{Removed, make_own, own_owner, remove_tree};

@@ -110,6 +110,22 @@ pub enum SourceProblem {
         /// Where it is.
         path: EntryPath,
     },
+    /// The commit doesn't have the directory that is the source.
+    #[error("{reference} has no directory {path}; commit it, or name another ref")]
+    NotInCommit {
+        /// Where it is in the repository.
+        path: String,
+        /// The commit, as it is named.
+        reference: String,
+    },
+    /// git knows no such commit, in its own words.
+    #[error("git {doing}: {words}")]
+    Reference {
+        /// What was asked of it.
+        doing: String,
+        /// What it said.
+        words: String,
+    },
     /// git failed, in its own words.
     #[error("git {doing}: {words}")]
     Git {

@@ -332,7 +332,7 @@ impl Errors {
         let fresh = desired
             .problems
             .iter()
-            .filter(|it| self.seen.insert(it.message().to_owned()));
+            .filter(|it| self.seen.insert(it.identity()));
         let problems: Vec<_> = fresh.cloned().collect();
         if !problems.is_empty() {
             self.errors.push(environment.errors(problems));

@@ -169,7 +169,7 @@ fn asked(gates: &Gates) -> impl Iterator<Item = Asked<'_>> {
         let GateKind::Http(http) = &gate.kind else {
             return None;
         };
-        let (server, port) = server_of(&http.url)?;
+        let (server, port) = server_of(&http.url).ok()?;
         is_loopback(&server).then_some(Asked { gate, server, port })
     })
 }

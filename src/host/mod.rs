@@ -28,7 +28,7 @@ mod transient;
 
 pub use database::Databases;
 pub use listening::{Listener, LiveProcess};
-pub use local::{LocalHost, server_of};
+pub use local::{LocalHost, address_of, server_of};
 pub use memory::MemoryHost;
 pub use port::{
     Account, Activity, Command, CommandOutput, DROP_INS, Entry, EntryType, HostError,

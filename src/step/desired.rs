@@ -221,8 +221,8 @@ impl<'a> Desired<'a> {
         match self.site.scope.render(&text) {
             Ok(rendered) => Some(rendered),
             Err(error) => {
-                self.template_errors
-                    .push(error.in_file(from.as_str(), &text));
+                let shown = self.site.environment.shown_source(self.site.app, from);
+                self.template_errors.push(error.in_file(&shown, &text));
                 None
             }
         }

@@ -12,3 +12,5 @@ pub fn words() -> Vec<Word> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wrong;

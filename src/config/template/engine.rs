@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Enumerator, Object, ValueKind};
@@ -14,11 +14,18 @@ use crate::model::names::VariableName;
 
 use super::super::secret::Secrets;
 use super::super::value::Value;
+use super::strict;
 
 /// Instructions that one rendering may take: enough for any file, and an end to every loop.
 const FUEL: u64 = 5_000_000;
 
+/// A copy of the one engine that there is, which costs next to nothing.
 pub(super) fn engine() -> Environment<'static> {
+    static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(strict_engine);
+    ENGINE.clone()
+}
+
+fn strict_engine() -> Environment<'static> {
     let mut engine = Environment::new();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
     engine.set_auto_escape_callback(|_| AutoEscape::None);
@@ -26,17 +33,23 @@ pub(super) fn engine() -> Environment<'static> {
     let syntax = syntax.keep_trailing_newline(true).build();
     engine.set_syntax(syntax.expect("BUG: the engine's own delimiters are valid"));
     engine.set_fuel(Some(FUEL));
+    strict::guard(&mut engine);
     engine.set_formatter(|output, state, value| match value.kind() {
         // As configuration files write them, not as Python does.
         ValueKind::Bool => Ok(write!(output, "{}", value.is_true())?),
         ValueKind::Seq | ValueKind::Map
             if value.downcast_object_ref::<SecretLookup>().is_none() =>
         {
+            strict::refuse_undefined(state, value)?;
             let text = serde_json::to_string(value).map_err(|error| {
                 Error::new(ErrorKind::BadSerialization, "it can't be written as JSON")
                     .with_source(error)
             })?;
             Ok(output.write_str(&text)?)
+        }
+        ValueKind::Iterable => {
+            strict::refuse_undefined(state, value)?;
+            minijinja::escape_formatter(output, state, value)
         }
         _ => minijinja::escape_formatter(output, state, value),
     });

@@ -1,10 +1,11 @@
 //! Templates: rendered strictly, with what one host of one app may know, and
 //! with an account of the secrets that went in.
 //!
-//! The one module, with `engine` below it, that names `minijinja`. Must not know where a template came
+//! The one module, with `engine` and `strict` below it, that names `minijinja`. Must not know where a template came
 //! from: the caller puts the place to an error.
 
 mod engine;
+mod strict;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -21,7 +22,9 @@ use self::engine::{SecretLookup, engine, engine_value};
 use super::place::{Place, SourceFile, Sources};
 use super::problem::{ConfigErrors, Problem, nearest};
 use super::secret::Secrets;
-use super::value::Variables;
+use super::value::{Value, Variables};
+
+const OTHERWISE: &str = "`x is defined` and `x | default(…)` tell what to do without it";
 
 /// Everything that a template may name.
 #[derive(Debug, Clone, Default)]
@@ -173,10 +176,11 @@ impl Scope {
             Err(error) => error,
         };
         let unknown = self.unknown(compiled.undeclared_variables(true));
-        if secrets.is_empty() {
+        // What the engine says may quote a value, and the value may be a secret; of what is not there it
+        // quotes the template alone.
+        if secrets.is_empty() || error.kind() == ErrorKind::UndefinedError {
             return Err(self.explain(&error, template, &unknown));
         }
-        // What the engine says may quote a value, and the value may be a secret.
         Err(match unknown.is_empty() {
             true => TemplateError {
                 message: format!(
@@ -371,9 +375,31 @@ impl Scope {
         unknown: &[String],
     ) -> TemplateError {
         if error.kind() == ErrorKind::UndefinedError {
-            let named = self.unknown_names(unknown, template);
+            let written = error.detail().and_then(undefined);
+            let is_told = |name: &String| {
+                written.is_none_or(|written| {
+                    let mut both = [(name.as_str(), written), (written, name)].into_iter();
+                    both.any(|(long, short)| {
+                        long.strip_prefix(short)
+                            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+                    })
+                })
+            };
+            let named = match written {
+                Some(written) if !unknown.iter().any(is_told) => self.missing(written),
+                _ => self.unknown_names(unknown, template),
+            };
+            // The engine's place is that of what was done with it.
+            let range = error.range().map(|range| {
+                let within = template.get(range.clone()).zip(written);
+                let found = within.and_then(|(text, written)| {
+                    let start = range.start + text.find(written)?;
+                    Some(start..start + written.len())
+                });
+                found.unwrap_or(range)
+            });
             return TemplateError {
-                range: error.range().or(named.range),
+                range: range.or(named.range),
                 ..named
             };
         }
@@ -393,15 +419,40 @@ impl Scope {
         }
     }
 
+    /// A field or an item that what is known doesn't have.
+    fn missing(&self, written: &str) -> TemplateError {
+        let (parent, field) = written.rsplit_once('.').unwrap_or(("", written));
+        let mut path = parent.split('.');
+        let root = path.next().and_then(|name| {
+            self.variables
+                .iter()
+                .find(|(known, _)| known.as_str() == name)
+        });
+        let parent_value = path.try_fold(root.map(|(_, value)| value), |value, name| match value {
+            Some(Value::Map(fields)) => Some(fields.get(name)),
+            _ => None,
+        });
+        let near = match parent_value.flatten() {
+            Some(Value::Map(fields)) => nearest(field, fields.keys().map(String::as_str)),
+            _ => None,
+        };
+        TemplateError {
+            message: format!("`{written}` is not known here"),
+            range: None,
+            help: Some(match near {
+                Some(near) => format!("did you mean `{parent}.{near}`?"),
+                None => OTHERWISE.to_owned(),
+            }),
+        }
+    }
+
     fn unknown_names(&self, unknown: &[String], template: &str) -> TemplateError {
         let known = self.known();
         let Some(first) = unknown.first() else {
             return TemplateError {
                 message: "a value that is not there is used".to_owned(),
                 range: None,
-                help: Some(
-                    "`x is defined` and `x | default(…)` tell what to do without it".to_owned(),
-                ),
+                help: Some(OTHERWISE.to_owned()),
             };
         };
         let range = template
@@ -419,4 +470,11 @@ impl Scope {
             help: Some(help),
         }
     }
+}
+
+/// What isn't there, as the template writes it: the engine says "`lim.rate` is undefined".
+fn undefined(detail: &str) -> Option<&str> {
+    let (written, _) = detail.strip_prefix('`')?.split_once("` is undefined")?;
+    // It begins so where the engine doesn't know what stands before.
+    (!written.starts_with("(...)")).then_some(written)
 }

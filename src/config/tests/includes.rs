@@ -135,6 +135,7 @@ fn another_source_of_a_secret_replaces_the_included_one() {
     );
     let base = "secret \"token\" env=\"TOKEN\"\nsecret \"other\" env=\"OTHER\"\n";
     project.write("environments/common/base.kdl", base);
+    project.write("environments/token.txt", "");
     let environment = project.load().unwrap();
     let sources: Vec<_> = environment.secrets.iter().map(|it| &it.source).collect();
     let file = project.path().join("environments/token.txt");

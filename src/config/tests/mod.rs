@@ -3,6 +3,7 @@
 mod checks;
 mod contract;
 mod fuzz;
+mod here;
 mod includes;
 mod limits;
 mod templates;

@@ -107,10 +107,107 @@ fn what_is_not_known_is_an_error_unless_the_template_says_otherwise() {
     );
     assert_eq!(
         render("{{ limits.rate }}"),
-        "error: a value that is not there is used"
+        "error: `limits.rate` is not known here"
     );
     assert_eq!(render("{{ prot | default('none') }}"), "none");
     assert_eq!(render("{% if prot is defined %}x{% endif %}"), "");
+}
+
+#[test]
+fn what_is_not_known_becomes_no_null_in_a_filter_or_a_collection() {
+    for (template, unknown) in [
+        ("{{ prot | tojson }}", "prot"),
+        ("{{ secret.tokn | tojson }}", "secret.tokn"),
+        ("{{ host.nam | tojson }}", "host.nam"),
+        ("{{ limits.rate | tojson }}", "limits.rate"),
+        ("{{ admins[5] | tojson }}", "admins[5]"),
+        ("{{ [prot] | tojson }}", "prot"),
+        ("{{ [prot] }}", "prot"),
+        ("{{ {'a': prot} }}", "prot"),
+        ("{{ {'a': {'b': [limits.rate]}} }}", "limits.rate"),
+        ("{{ [[prot]][0:1] }}", "prot"),
+        ("{{ admins | join(prot) }}", "prot"),
+        ("{{ admins | tojson(indent=prot) }}", "prot"),
+        ("{{ admins | tojson(prot) }}", "prot"),
+        ("{{ prot | length }}", "prot"),
+        ("{{ prot | pprint }}", "prot"),
+        ("{{ [prot] | map('upper') | join }}", "prot"),
+        (
+            "{{ [limits] | map(attribute='burst') | join(prot) }}",
+            "prot",
+        ),
+        ("{{ dict(a=prot) }}", "prot"),
+        ("{% if prot is none %}{% endif %}", "prot"),
+        ("{% if prot is true %}{% endif %}", "prot"),
+        (
+            "{{ secret.token }}{{ limits.rate | tojson }}",
+            "limits.rate",
+        ),
+        ("{{ [secret.tokn] }}", "secret.tokn"),
+    ] {
+        assert_eq!(
+            render(template),
+            format!("error: `{unknown}` is not known here"),
+            "{template}"
+        );
+    }
+    assert_eq!(
+        render("{{ [limits] | map(attribute='rate') | tojson }}"),
+        "error: a value that is not there is used"
+    );
+    assert!(scope().holds("(prot | tojson) == 'null'").is_err());
+}
+
+#[test]
+fn a_template_can_say_what_to_do_without_it() {
+    for (template, text) in [
+        ("{{ prot | default(1) | tojson }}", "1"),
+        ("{{ prot | d | tojson }}", "\"\""),
+        ("{{ limits.rate | default(5) }}", "5"),
+        ("{{ [prot | default('a')] }}", r#"["a"]"#),
+        ("{{ [prot if prot is defined else 0] }}", "[0]"),
+        ("{% if prot is not defined %}x{% endif %}", "x"),
+        ("{% if prot is undefined %}x{% endif %}", "x"),
+        ("{% if prot is defined and prot is none %}x{% endif %}", ""),
+        ("{{ 'x' if false }}", ""),
+        (
+            "{{ [limits, {}] | map(attribute='burst') | map('default', 1) | list }}",
+            "[5,1]",
+        ),
+        (
+            "{{ [limits, {}] | map(attribute='burst', default=1) | list }}",
+            "[5,1]",
+        ),
+        (
+            "{{ [limits, {}] | map(attribute='burst') | select('defined') | list }}",
+            "[5]",
+        ),
+        (
+            "{{ [limits, {}] | selectattr('burst', 'defined') | list }}",
+            r#"[{"burst":5}]"#,
+        ),
+        ("{{ [] | first | default('none') }}", "none"),
+        (
+            "{% for a in admins %}{{ loop.previtem | default('-') }}{% endfor %}",
+            "-ann",
+        ),
+        ("{{ none | tojson }}", "null"),
+        ("{{ [1] | tojson(indent=1) }}", "[\n 1\n]"),
+    ] {
+        assert_eq!(render(template), text, "{template}");
+    }
+}
+
+#[test]
+fn what_is_searched_for_unknown_names_ends_too() {
+    assert_eq!(
+        render("{% set all = namespace() %}{% set all.all = all %}{{ all | length }}"),
+        "error: invalid operation: it is nested too deeply"
+    );
+    assert_eq!(
+        render("{% for a in range(99999) %}{% set b = range(99999) | length %}{% endfor %}"),
+        "error: this takes too long to render"
+    );
 }
 
 #[test]
@@ -347,7 +444,10 @@ impl SecretPort for World {
 
 #[test]
 fn secrets_come_from_variables_files_and_commands() {
-    let project = Project::with(
+    let project = Project::new();
+    project.write("environments/there", "");
+    project.write(
+        "environments/prod.kdl",
         "secret \"a\" env=\"SET\"\nsecret \"b\" file=\"there\"\nsecret \"c\" command=\"pass\"\n",
     );
     let secrets = project.load().unwrap().resolve_secrets(&World).unwrap();
@@ -364,7 +464,11 @@ fn every_missing_secret_is_told_with_what_to_set() {
     let project = Project::with(
         "secret \"a\" env=\"UNSET\"\nsecret \"b\" file=\"../nowhere\"\nsecret \"c\" command=\"false\"\nsecret \"d\" env=\"EMPTY\"\nsecret \"e\" env=\"BINARY\"\n",
     );
-    let errors = project.load().unwrap().resolve_secrets(&World).unwrap_err();
+    // It may go after it was looked for.
+    let nowhere = project.write("nowhere", "");
+    let environment = project.load().unwrap();
+    std::fs::remove_file(nowhere).unwrap();
+    let errors = environment.resolve_secrets(&World).unwrap_err();
     assert_snapshot!(project.show(&errors), @r#"
       × environments/prod.kdl has 5 errors
 

@@ -134,3 +134,11 @@ rollout { guard 60; }
       help: `"60s"` for seconds, `"60m"` for minutes
     "#);
 }
+
+#[test]
+fn every_word_of_the_top_is_offered_in_place_of_an_unknown_one() {
+    let near = Project::with("inclde \"common/bot.kdl\"\n").errors();
+    assert!(near.contains("did you mean `include`?"), "{near}");
+    let far = Project::with("environment \"prod\"\n").errors();
+    assert!(far.contains("known here: include, vars, assert"), "{far}");
+}

@@ -45,7 +45,8 @@ fn get_trusting(
     request: &HttpRequest,
     trusted: impl FnOnce() -> Result<RootCertStore, ProbeError>,
 ) -> Result<HttpAnswer, ProbeError> {
-    let target = Target::of(&request.url)?;
+    let target = Target::of(&request.url)
+        .map_err(|why| ProbeError::Unable(format!("{:?} can't be asked: {why}", request.url)))?;
     let roots = target.encrypted.then(trusted).transpose()?;
     let unable = |error: std::io::Error| ProbeError::Unable(format!("can't ask: {error}"));
     let deadline = Instant::now() + request.timeout;
@@ -67,38 +68,53 @@ fn get_trusting(
     })
 }
 
-/// The server that an address of the web names, by name or number, and the port; none where it is no
-/// such address.
-#[must_use]
-pub fn server_of(url: &str) -> Option<(String, u16)> {
-    let target = Target::of(url).ok()?;
-    Some((target.host, target.port))
+/// The server that an address of the web names, by name or number, and the port.
+///
+/// # Errors
+/// Why it can't be asked: no such address, or one that nothing could be asked at.
+pub fn server_of(url: &str) -> Result<(String, u16), &'static str> {
+    Target::of(url).map(|target| (target.host, target.port))
 }
 
 impl Target {
-    fn of(url: &str) -> Result<Self, ProbeError> {
-        let wrong = |why: &str| ProbeError::Unable(format!("{url:?} can't be asked: {why}"));
-        let uri: Uri = url.parse().map_err(|_| wrong("it is no web address"))?;
+    fn of(url: &str) -> Result<Self, &'static str> {
+        let uri: Uri = url.parse().map_err(|_| "it is no web address")?;
         let encrypted = match uri.scheme_str() {
             Some("http") => false,
             Some("https") => true,
-            _ => return Err(wrong("it begins neither with http:// nor with https://")),
+            _ => return Err("it begins neither with http:// nor with https://"),
         };
-        let authority = uri.authority().ok_or_else(|| wrong("it names no server"))?;
+        let authority = uri.authority().ok_or("it names no server")?;
         if authority.as_str().contains('@') {
-            return Err(wrong("a user or password doesn't belong into it"));
+            return Err("a user or password doesn't belong into it");
         }
+        // `Uri` gives none for a port that it can't hold, as for one that isn't there.
+        let written = authority.as_str().strip_prefix(authority.host());
+        let port = match written.map(|rest| rest.trim_start_matches(':')) {
+            None | Some("") => {
+                if encrypted {
+                    443
+                } else {
+                    80
+                }
+            }
+            Some(port) => port_of(port).ok_or("its port is not from 1 to 65535")?,
+        };
         let host = authority.host().trim_matches(['[', ']']).to_owned();
-        let usual = if encrypted { 443 } else { 80 };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         Ok(Self {
             host,
-            port: authority.port_u16().unwrap_or(usual),
+            port,
             authority: authority.to_string(),
             path: path.to_owned(),
             encrypted,
         })
     }
+}
+
+/// A port that something can listen on.
+pub(super) fn port_of(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port != 0)
 }
 
 /// The certificates that this machine trusts.

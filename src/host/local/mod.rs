@@ -28,6 +28,7 @@ mod write;
 
 use accounts::Accounts;
 pub use http::server_of;
+pub use probe::address_of;
 pub(super) use run::MARK as COMMAND_MARK;
 
 /// This machine, as the user that the program runs as.

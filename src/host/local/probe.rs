@@ -15,7 +15,9 @@ impl Probe for LocalHost {
 
     fn tcp(&self, address: &str, timeout: Duration) -> Result<(), ProbeError> {
         let deadline = Instant::now() + timeout;
-        let (name, port) = split(address)?;
+        let (name, port) = address_of(address).map_err(|why| {
+            ProbeError::Unable(format!("{address:?} is no address with a port: {why}"))
+        })?;
         let addresses = names::addresses(name, port, timeout)?;
         let mut last = None;
         for (index, at) in addresses.iter().enumerate() {
@@ -47,16 +49,18 @@ pub(super) fn unreachable(at: SocketAddr, error: &io::Error) -> ProbeError {
     ProbeError::Connection(format!("no connection to {at}: {why}"))
 }
 
-/// `host:port`, with an IPv6 address in brackets.
-fn split(address: &str) -> Result<(&str, u16), ProbeError> {
-    let wrong = || ProbeError::Unable(format!("{address:?} is no address with a port"));
-    let (name, port) = address.rsplit_once(':').ok_or_else(wrong)?;
-    let port = port.parse().map_err(|_| wrong())?;
+/// The name or address of `host:port`, with an IPv6 address in brackets, and the port.
+///
+/// # Errors
+/// Why it is no such address.
+pub fn address_of(address: &str) -> Result<(&str, u16), &'static str> {
+    let (name, port) = address.rsplit_once(':').ok_or("the port is missing")?;
     let name = match name.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').ok_or_else(wrong)?,
-        None if name.contains(':') => return Err(wrong()),
+        Some(rest) => rest.strip_suffix(']').ok_or("a bracket is missing")?,
+        None if name.contains(':') => return Err("an IPv6 address stands in brackets"),
         None => name,
     };
+    let port = http::port_of(port).ok_or("its port is not from 1 to 65535")?;
     Ok((name, port))
 }
 
@@ -70,14 +74,12 @@ mod tests {
 
     #[test]
     fn an_address_is_split_at_its_port() {
-        assert_eq!(split("127.0.0.1:80"), Ok(("127.0.0.1", 80)));
-        assert_eq!(split("[::1]:80"), Ok(("::1", 80)));
-        assert_eq!(split("web:4222"), Ok(("web", 4222)));
-        for wrong in ["web", "web:", "web:70000", "::1:80", "[::1:80"] {
-            assert!(
-                matches!(split(wrong), Err(ProbeError::Unable(_))),
-                "{wrong}"
-            );
+        assert_eq!(address_of("127.0.0.1:80"), Ok(("127.0.0.1", 80)));
+        assert_eq!(address_of("[::1]:80"), Ok(("::1", 80)));
+        assert_eq!(address_of("web:4222"), Ok(("web", 4222)));
+        let wrong = ["web", "web:", "web:70000", "web:0", "::1:80", "[::1:80"];
+        for wrong in wrong {
+            assert!(address_of(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -103,6 +103,15 @@ fn service(reader: &mut Reader<'_>) -> Option<ServiceDeclaration> {
                 .help("`unit` is a file of the source, `exec` a command, `external` somebody else's service"),
         ),
     }
+    if restart == Restart::Reload && reader.has_child("exec") {
+        let problem = Problem::new("what rosey writes for `exec` can't be reloaded")
+            .at(reader.child_place("restart"), "nothing says how");
+        reader.problem(
+            problem.help(
+                "use `unit` with a file that has an `ExecReload=`, or `restart \"on-change\"`",
+            ),
+        );
+    }
     if external && !environment.is_empty() {
         let problem = Problem::new("the environment of an external service is not ours to set");
         reader.problem(problem.at(reader.child_place("env"), "leave it out"));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Percent, Problem, Reader, Template, TemplatedValue, Verbatim, Word};
+use crate::host::{address_of, server_of};
 use crate::model::names::{ServiceName, TreePath};
 
 /// `verify { … }`.
@@ -170,13 +171,14 @@ fn http(reader: &mut Reader<'_>) -> Option<HttpDeclaration> {
         reader.problem(problem);
     }
     let url = url?;
-    if !["http://", "https://", "{{"]
-        .iter()
-        .any(|start| url.0.starts_with(start))
-    {
-        let problem =
-            Problem::new("`http` needs a web address").at(place, "begins with http:// or https://");
-        reader.problem(problem);
+    let begins = ["http://", "https://", "{{"];
+    let fault = match begins.iter().any(|start| url.0.starts_with(start)) {
+        false => Some("begins with http:// or https://"),
+        true if is_template(&url.0) => None,
+        true => server_of(&url.0).err(),
+    };
+    if let Some(why) = fault {
+        reader.problem(no_web_address().at(place, why));
     }
     Some(HttpDeclaration {
         url,
@@ -193,11 +195,25 @@ fn tcp(reader: &mut Reader<'_>) -> Option<GateDeclaration> {
     let address = reader.argument::<Template>();
     let timeout = reader.property::<Duration>("timeout");
     let address = address?;
-    if !address.0.contains(':') && !address.0.contains("{{") {
-        let problem = Problem::new("`tcp` needs an address and a port, such as \"127.0.0.1:4222\"");
-        reader.problem(problem.at(place, "the port is missing"));
+    if let Err(why) = address_of(&address.0)
+        && !is_template(&address.0)
+    {
+        reader.problem(no_address().at(place, why));
     }
     Some(GateDeclaration::Tcp { address, timeout })
+}
+
+/// What it comes to is known when it is rendered, and seen then.
+fn is_template(text: &str) -> bool {
+    ["{{", "{%"].iter().any(|mark| text.contains(mark))
+}
+
+pub(super) fn no_web_address() -> Problem {
+    Problem::new("`http` needs a web address")
+}
+
+pub(super) fn no_address() -> Problem {
+    Problem::new("`tcp` needs an address and a port, such as \"127.0.0.1:4222\"")
 }
 
 fn command(reader: &mut Reader<'_>) -> Option<GateDeclaration> {

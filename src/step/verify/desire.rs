@@ -1,13 +1,15 @@
 //! What `verify` wants: gates, rendered for one host.
 
 use crate::config::{Declaration, Problem, TemplatedValue};
-use crate::host::Manager;
+use crate::host::{Manager, address_of, server_of};
 use crate::model::gate::{ErrorRate, HttpGate};
 use crate::model::{Action, Gate, GateKind, Gates, Label, Resource, ResourceKind, StepKind};
 use crate::step::attendant::{Attendant, Turn};
 use crate::step::desired::Desired;
 
-use super::declare::{GateDeclaration, HttpDeclaration, VerifyDeclaration};
+use super::declare::{
+    GateDeclaration, HttpDeclaration, VerifyDeclaration, no_address, no_web_address,
+};
 
 /// The resource kind of an app's gates: never part of a state, only the name of their step.
 pub const GATES: ResourceKind = ResourceKind::new("gates");
@@ -76,7 +78,15 @@ fn rendered(
             }
         }
         GateDeclaration::Tcp { address, timeout } => {
-            let address = seen(&address.0, declaration, desired)?;
+            let template = &address.0;
+            let address = seen(template, declaration, desired)?;
+            if let Err(why) = address_of(&address) {
+                let problem = no_address().at(declaration.place_of(template), why);
+                desired
+                    .problems
+                    .push(problem.help(format!("it comes to {address:?}")));
+                return None;
+            }
             let kind = GateKind::Tcp {
                 address: address.clone(),
                 timeout: milliseconds(*timeout),
@@ -121,6 +131,13 @@ fn http_gate(
     desired: &mut Desired<'_>,
 ) -> Option<HttpGate> {
     let url = seen(&http.url.0, declaration, desired)?;
+    if let Err(why) = server_of(&url) {
+        let problem = no_web_address().at(declaration.place_of(&http.url.0), why);
+        desired
+            .problems
+            .push(problem.help(format!("it comes to {url:?}")));
+        return None;
+    }
     let mut json = std::collections::BTreeMap::new();
     for (field, expected) in &http.json {
         let expected = match expected {

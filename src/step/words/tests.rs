@@ -39,7 +39,7 @@ fn project(text: &str) -> tempfile::TempDir {
     directory
 }
 
-fn loaded(text: &str) -> Result<Environment, String> {
+pub(super) fn loaded(text: &str) -> Result<Environment, String> {
     let project = project(text);
     load(&project.path().join("environments/prod.kdl"), &words()).map_err(|errors| {
         let mut report = String::new();

@@ -56,6 +56,30 @@ fn a_template_with_an_unknown_name() {
 }
 
 #[test]
+fn a_template_that_hands_an_unknown_name_to_a_filter() {
+    for unknown in ["nosuchname", "[nosuchname]", "limits.nosuchname"] {
+        let says = ["nosuchname` is not known here", "[bot/config.json.j2:3:"];
+        refused(3, &says, |here| {
+            let (from, to) = ("{{ port }}", format!("{{{{ {unknown} | tojson }}}}"));
+            here.project.replace("bot/config.json.j2", from, &to);
+            let ran = here.rosey.run(&["check", "test"]).exits(3);
+            assert!(ran.stderr.contains(says[0]), "{}", ran.stderr);
+            assert!(ran.stderr.contains(says[1]), "{}", ran.stderr);
+        });
+    }
+}
+
+#[test]
+fn a_gate_whose_port_is_none_once_it_is_rendered() {
+    let says = ["`http` needs a web address", "65535", "test.kdl:"];
+    refused(3, &says, |here| {
+        here.declare("{{ port }}/api", "{{ port }}9/api");
+        let ran = here.rosey.run(&["check", "test"]).exits(3);
+        assert!(ran.stderr.contains(says[0]), "{}", ran.stderr);
+    });
+}
+
+#[test]
 fn a_failed_assertion() {
     refused(3, &["too low"], |here| {
         here.declare("// last", "assert \"port > 65000\" message=\"too low\"");

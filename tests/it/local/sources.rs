@@ -67,7 +67,8 @@ fn a_build_that_fails_deploys_nothing_and_tells_its_last_words() {
     let before = here.look();
     project.write("src/broken", "");
     let ran = here.apply().exits(3);
-    for word in ["no such luck", "exited with 4"] {
+    // The line of `build` in the declaration.
+    for word in ["no such luck", "exited with 4", "environments/test.kdl:5:"] {
         assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
     }
     before.must_equal(&here.look());
@@ -111,7 +112,54 @@ fn a_commit_is_deployed_whatever_lies_beside_it() {
     assert_eq!(deployed(&here, "page.txt").as_deref(), Some("second\n"));
     here.declare("\"v2\"", "\"v3\"");
     let ran = here.apply().exits(3);
-    assert!(ran.stderr.contains("v3"), "{}", ran.stderr);
+    let reference = "source git=\"../src\" ref=".len();
+    let place = format!("environments/test.kdl:4:{}]", 4 + reference + 1);
+    for word in ["git rev-parse v3: ", &place] {
+        assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_directory_of_a_repository_is_deployed_without_what_is_beside_it() {
+    let project = Project::new();
+    let here = content(
+        &project,
+        r#"source git="../all/app"
+    version file="VERSION"
+    build "ls > listed" { output "listed"; }"#,
+    );
+    let all = project.path("all");
+    project.write("all/secret.txt", "beside\n");
+    project.write("all/app/VERSION", "1.2.3\n");
+    project.write("all/app/notes.log", "\n");
+    project.write("all/app/.roseyignore", "*.log\n");
+    git(&all, &["init", "--quiet"]);
+    git(&all, &["add", "--all"]);
+    git(&all, &["commit", "--quiet", "--message", "one"]);
+    here.apply().exits(0);
+    assert_eq!(deployed(&here, "VERSION").as_deref(), Some("1.2.3\n"));
+    assert_eq!(
+        deployed(&here, "listed").as_deref(),
+        Some("VERSION\nlisted\nnotes.log\n")
+    );
+    assert_eq!(deployed(&here, "notes.log"), None);
+    assert_eq!(deployed(&here, "app/VERSION"), None);
+    assert_eq!(deployed(&here, "secret.txt"), None);
+    project.write("all/other/VERSION", "1.2.3\n");
+    here.declare("../all/app", "../all/other");
+    let ran = here.rosey.run(&["check", "test"]).exits(3);
+    for word in ["HEAD has no directory other", "environments/test.kdl:4:16]"] {
+        assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
+    }
+    // `.` is no directory of the repository that the declaration is in, but all of it.
+    git(project.root(), &["init", "--quiet"]);
+    project.write("VERSION", "2\n");
+    git(project.root(), &["add", "VERSION", "environments"]);
+    git(project.root(), &["commit", "--quiet", "--message", "one"]);
+    here.declare("../all/other", ".");
+    here.apply().exits(0);
+    assert_eq!(deployed(&here, "VERSION").as_deref(), Some("2\n"));
+    assert!(deployed(&here, "environments/test.kdl").is_some());
 }
 
 #[test]
