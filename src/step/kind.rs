@@ -304,6 +304,12 @@ pub trait Kind: Send + Sync {
         false
     }
 
+    /// Whether all that a step changes is what is read: found as before it, a step that has failed has changed nothing.
+    /// Not so of a command.
+    fn shows_all(&self) -> bool {
+        false
+    }
+
     /// Whether a state found is one that this step, once begun, may leave behind.
     fn is_between(&self, _step: &Step, _found: Option<&Resource>) -> bool {
         false

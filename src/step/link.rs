@@ -101,6 +101,10 @@ impl Kind for Link {
         })
     }
 
+    fn shows_all(&self) -> bool {
+        true
+    }
+
     fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
         bring(context, self, EntryType::Link, step, || {
             check_target(context, step)

@@ -163,6 +163,10 @@ impl Kind for File {
         Ok(Observed { resource, changes })
     }
 
+    fn shows_all(&self) -> bool {
+        true
+    }
+
     fn is_between(&self, step: &Step, found: Option<&Resource>) -> bool {
         is_in_place(step.from.as_ref(), step.to.as_ref()) && super::mixes(step, found)
     }

@@ -82,6 +82,10 @@ impl Kind for Release {
         observe_at(context, Path::new(&id.name), wanted)
     }
 
+    fn shows_all(&self) -> bool {
+        true
+    }
+
     /// A release that a run has made is the run's own until it is committed, whatever a task or the
     /// app itself has put into it meanwhile: on the way back it goes as a whole.
     fn is_between(&self, step: &Step, found: Option<&Resource>) -> bool {
