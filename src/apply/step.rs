@@ -11,6 +11,7 @@ use super::site::Site;
 use crate::host::HostErrorKind;
 use crate::model::{Action, GateResult, Resource, ResourceId, ResourceKind, Step};
 use crate::step::kind::{Change, Kind, Named, StepContext, StepError};
+use crate::step::sync::entry::TYPE;
 
 /// Which way a step leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -322,7 +323,7 @@ fn is_as_planned(kind: &dyn Kind, step: &Step, found: Option<&Resource>) -> bool
     if let Some(to) = &step.to {
         planned
             .attributes
-            .retain(|name, _| to.attributes.contains_key(name));
+            .retain(|name, _| name == TYPE || to.attributes.contains_key(name));
     }
     is_as(kind, step, found, Some(&planned))
 }

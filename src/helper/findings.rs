@@ -62,12 +62,19 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
             continue;
         }
         let found = seen.actual.get(id);
+        findings.extend(seen.owned(id));
+        if let Some(misplaced) = seen.misplaced(id, wanted, found)? {
+            findings.push(misplaced);
+            continue;
+        }
         findings.extend(seen.expected(id, wanted, found)?);
         findings.extend(seen.directory(id, wanted, found)?);
-        findings.extend(seen.owned(id));
         findings.extend(seen.foreign(id, wanted, found)?);
         findings.extend(seen.stale(id, wanted, found));
         findings.extend(seen.venv(id, wanted, found)?);
+    }
+    for (id, wanted) in &seen.given_back().resources {
+        findings.extend(seen.misplaced(id, wanted, seen.actual.get(id))?);
     }
     Ok(findings)
 }

@@ -22,6 +22,7 @@ pub mod ledger;
 mod link;
 pub mod lock;
 mod locking;
+mod misplaced;
 mod observe;
 mod out;
 mod owner;

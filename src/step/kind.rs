@@ -35,6 +35,15 @@ pub struct Change<'a> {
     pub to: Option<&'a Resource>,
 }
 
+/// Something in a resource's place that a change neither turns into it nor puts aside for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InTheWay {
+    /// What lies there: `a directory`.
+    pub lies: String,
+    /// What belongs there: `a link to releases/1.4.2-3fa9c1d2e0b7`.
+    pub belongs: String,
+}
+
 /// One part of a change: most changes have one; a service that must not run while something under
 /// it changes has two, `stop` and `start`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,6 +265,11 @@ pub trait Kind: Send + Sync {
     /// what only `from` has was read, not declared.
     fn compare(&self, change: Change<'_>) -> Vec<Reason> {
         differing_attributes(change.from, change.to)
+    }
+
+    /// What lies in the resource's place, where a step would only stop at it.
+    fn in_the_way(&self, _change: Change<'_>) -> Option<InTheWay> {
+        None
     }
 
     /// The parts of a change that has reasons. `disturbed`: something happens in the plan that it

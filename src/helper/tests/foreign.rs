@@ -62,7 +62,7 @@ fn wanted(place: &Place, settings: &[(&str, bool)]) -> State {
 }
 
 /// What is found of an app of which that is wanted.
-fn observed(host: &Arc<MemoryHost>, place: &Place, wanted: State) -> ObservedApp {
+pub(super) fn observed(host: &Arc<MemoryHost>, place: &Place, wanted: State) -> ObservedApp {
     let mut client = Client::on(host.clone(), place.options(registry()));
     let observed = client.ask(Request::Observe {
         apps: vec![ObserveApp {
@@ -119,7 +119,7 @@ fn a_file_in_the_place_of_the_apps_own_is_found_for_what_it_holds() {
 }
 
 /// As the ledger has it in which that stands.
-fn applied(host: &MemoryHost, place: &Place, state: &State) {
+pub(super) fn applied(host: &MemoryHost, place: &Place, state: &State) {
     let address = place.address();
     let mut ledger = Ledger::new(address.environment, address.app, address.root.clone());
     ledger.generations = vec![generation("1", 1, state)];

@@ -12,10 +12,10 @@ use crate::host::{EntryType, HostError, Owner};
 use crate::model::{Reason, Resource, ResourceId, ResourceKind, Step, StepKind, Thing, Value};
 use crate::step::desired::Desired;
 use crate::step::kind::{
-    Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
+    Change, InTheWay, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
 };
 
-use super::entry::{TYPE, conflict, look};
+use super::entry::{self, TYPE, conflict, look};
 use super::file::owner_of;
 use super::part;
 use super::spot::Spot;
@@ -62,6 +62,14 @@ impl Kind for Release {
 
     fn is_retained(&self, _it: Named<'_>) -> bool {
         true
+    }
+
+    fn compare(&self, change: Change<'_>) -> Vec<Reason> {
+        entry::differing(change.from, change.to, EntryType::Directory)
+    }
+
+    fn in_the_way(&self, change: Change<'_>) -> Option<InTheWay> {
+        entry::misplaced(change, EntryType::Directory)
     }
 
     fn parts(&self, change: Change<'_>, _reasons: &[Reason], _disturbed: bool) -> Vec<Part> {
