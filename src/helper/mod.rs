@@ -11,6 +11,7 @@
 
 mod app;
 mod begin;
+pub mod belonging;
 mod content;
 mod findings;
 mod forget;

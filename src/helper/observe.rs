@@ -24,7 +24,7 @@ impl Session<'_> {
 
     fn observe_one(&self, asked: &ObserveApp) -> Result<ObservedApp, Refusal> {
         let app = self.app(&asked.app)?;
-        let ledger = self.ledger(&app)?;
+        let ledger = self.own_ledger(&app)?;
         let applied = ledger.as_ref().and_then(ledger::applied);
         let mut known: BTreeMap<ResourceId, Resource> = applied
             .map(|state| state.resources.clone())
