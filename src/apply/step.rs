@@ -11,6 +11,7 @@ use super::site::Site;
 use crate::host::HostErrorKind;
 use crate::model::{Action, GateResult, Resource, ResourceId, ResourceKind, Step};
 use crate::step::kind::{Change, Kind, Named, StepContext, StepError};
+use crate::step::sync::entry::TYPE;
 
 /// Which way a step leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,11 +126,13 @@ pub fn take(
         return Ok(Done::Unchanged);
     }
     let kind = site.kind(&step.resource).map_err(StepError::from)?;
+    let mut before = None;
+    let was_open = journal.ask(|told| told.open.contains(&step.id));
     if !is_attendant(step) {
         let found = read(site, journal, known, step)?;
         if is_as(kind, step, found.as_ref(), step.to.as_ref()) {
             // One that was open has changed it before.
-            let open = journal.ask(|told| told.open.contains(&step.id)) && kind.renews();
+            let open = was_open && kind.renews();
             let done = if open { Done::Changed } else { Done::Unchanged };
             end(site, journal, (way, step), done, false)?;
             return Ok(Done::Unchanged);
@@ -140,6 +143,7 @@ pub fn take(
         if !between && !is_as_planned(kind, step, found.as_ref()) {
             return Err(conflict(kind, step, found.as_ref()).into());
         }
+        before = found;
     }
     announce(journal, way, step)?;
     let full = Cell::new(site.is_full());
@@ -169,11 +173,22 @@ pub fn take(
         Err(error) if way == Way::Back => return Err(error),
         taken => taken,
     };
+    // What uses the resource is renewed on the way back only where there was something to be renewed for.
+    let is_as_before = || {
+        let found = read(site, journal, known, step);
+        kind.shows_all() && found.is_ok_and(|found| found == before)
+    };
+    let untouched = match &taken {
+        Ok(()) => false,
+        Err(TakeError::Step(StepError::Conflict { .. })) => !was_open,
+        Err(_) => !was_open && is_as_before(),
+    };
     // The time is taken after the change, and is recorded for a step that failed too: it may have
     // changed something. Not so of what renews nobody, whose own time only says when it was renewed
     // itself: a reload that failed was none, and a stop is none. It is recorded before reading back,
     // because what is read may depend on it.
-    let done = if kind.renews() || taken.is_ok() && renews_itself(step.action) {
+    let may_have_changed = kind.renews() && !untouched;
+    let done = if may_have_changed || taken.is_ok() && renews_itself(step.action) {
         Done::Changed
     } else {
         Done::Unchanged
@@ -308,7 +323,7 @@ fn is_as_planned(kind: &dyn Kind, step: &Step, found: Option<&Resource>) -> bool
     if let Some(to) = &step.to {
         planned
             .attributes
-            .retain(|name, _| to.attributes.contains_key(name));
+            .retain(|name, _| name == TYPE || to.attributes.contains_key(name));
     }
     is_as(kind, step, found, Some(&planned))
 }

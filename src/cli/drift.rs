@@ -150,6 +150,7 @@ async fn say(
 ) -> Result<(), CommandError> {
     let findings = findings(prospect);
     let mut notes = deployment.notes(survey);
+    notes.extend(deployment.others_roots(survey));
     notes.extend(deployment.undeclared(survey));
     notes.extend(deployment.emptied(session, &arguments.choice).await?);
     if arguments.json {

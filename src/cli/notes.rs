@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::fleet::mixed::mixed;
 use crate::fleet::prospect::Survey;
+use crate::helper::belonging::Belonging;
 use crate::helper::protocol::{GoingBack, RegistryEntry, SurveyedApp};
 use crate::model::shell::quote;
 use crate::model::{EnvironmentName, Finding, FindingClass, Hold, HostFacts, HostName, Member};
@@ -91,6 +92,21 @@ impl Deployment {
         notes
     }
 
+    /// Roots that belong to another app or environment: what stands there is not what was asked for.
+    pub fn others_roots(&self, survey: &Survey) -> Vec<Finding> {
+        let of_others = self.addresses.iter().filter_map(|(member, address)| {
+            let belongs = Belonging::of(survey.others_root(member, address)?);
+            Some(Finding {
+                class: FindingClass::Note,
+                host: member.host.clone(),
+                app: Some(member.app.clone()),
+                message: belongs.words(address),
+                remedy: Some(belongs.remedy(address)),
+            })
+        });
+        of_others.collect()
+    }
+
     /// What a verdict or a rollback holds: neither an apply nor a heal takes it up. Each release once, and none that stands by
     /// now as it is declared otherwise, with other gates say.
     pub fn holds(&self, survey: &Survey) -> Vec<Finding> {
@@ -150,7 +166,13 @@ impl Deployment {
                         )),
                     });
                 }
-                if !declared {
+                // Who has declared another app for its root is told that.
+                let mut others = self.addresses.iter();
+                let is_told = others.any(|(member, address)| {
+                    let there = survey.others_root(member, address);
+                    member.host == *host && there.is_some_and(|it| it.root == entry.root)
+                });
+                if !declared && !is_told {
                     notes.push(Finding {
                         class: FindingClass::Note,
                         host: host.clone(),

@@ -166,6 +166,13 @@ async fn prepare(
         survey,
         prospect,
     };
+    if !anew.is_again() {
+        for others in deployment.others_roots(&survey) {
+            let remedy = others.remedy.unwrap_or_default();
+            let text = format!("{}, and stays: {remedy}", others.message);
+            talk.events().note(Some(&others.host), text);
+        }
+    }
     let left = survey.members.values().any(|app| !app.left.is_empty());
     if prospect.members.is_empty() && !(left && arguments.with_data) {
         return Ok(removing(deployment, survey, prospect));

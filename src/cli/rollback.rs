@@ -15,7 +15,7 @@ use crate::report::PlanView;
 use crate::report::table::table;
 
 use super::anew::{Anew, heads};
-use super::approval::{self, Given, Proposal, refuse_blocked};
+use super::approval::{self, Given, Proposal, refuse_blocked, told};
 use super::arguments;
 use super::conducting::{Conducted, Talk, print_data};
 use super::deployment::Deployment;
@@ -25,6 +25,7 @@ use super::healing::Healing;
 use super::project::Project;
 use super::protection::{Insisted, insist};
 use super::restarts::restarts;
+use super::say::say;
 use super::settling::{self, Settling};
 use super::steady::is_disturbed;
 use super::surroundings::Surroundings;
@@ -215,7 +216,12 @@ async fn steadily(
         if waiting::until_free(deployment, &survey, arguments.wait, talk).await? {
             continue;
         }
-        let toward = toward(&survey, arguments, id)?;
+        let toward = toward(&survey, arguments, id).map_err(|error| {
+            let others = deployment.others_roots(&survey);
+            others
+                .iter()
+                .fold(error, |error, others| error.hint(told(others)))
+        })?;
         if !settled && settling::is_needed(&survey) {
             let settling = Settling {
                 command: "rollback",
@@ -413,7 +419,10 @@ async fn list(session: &Session, arguments: &arguments::Rollback) -> Result<Exit
     let project = Project::open_standing(&session.around, Some(&arguments.environment))?;
     let app = arguments.app.as_deref();
     let read = Deployment::read_some(session, project, &arguments.choice, app).await?;
-    let (_, survey, unread) = read;
+    let (deployment, survey, unread) = read;
+    for others in deployment.others_roots(&survey) {
+        say!("{}", told(&others));
+    }
     let pasts: Vec<(AppName, Vec<Milestone>)> = pasts(&survey)
         .into_iter()
         .map(|(app, past)| (app, past.milestones()))

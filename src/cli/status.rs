@@ -96,6 +96,7 @@ async fn shown(mut deployment: Deployment, mut unread: Unread) -> Result<Shown, 
     let hosts = hosts_of(&survey, Some(&prospect));
     let mut notes = deployment.notes(&survey);
     notes.extend(deployment.holds(&survey));
+    notes.extend(deployment.others_roots(&survey));
     notes.extend(deployment.undeclared(&survey));
     let environment = deployment.project.environment.name.to_string();
     notes.extend(drifted(&prospect).into_iter().map(|(member, number)| {

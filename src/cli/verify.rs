@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::fleet::Events;
 use crate::fleet::prospect::Survey;
+use crate::helper::belonging::Belonging;
 use crate::model::{GateResult, Gates, HostName, Member, Verdict};
 use crate::report::table::table;
 
@@ -61,9 +62,17 @@ fn to_read(
         current.filter(|it| it.release.is_some())
     };
     let mut gates = BTreeMap::new();
-    for member in deployment.addresses.keys() {
+    for (member, address) in &deployment.addresses {
         let Some(generation) = current(member) else {
             // No verdict on an app: nothing says yet how healthy it should be.
+            if let Some(others) = survey.others_root(member, address) {
+                let belongs = Belonging::of(others);
+                let message = format!(
+                    "nothing is deployed to read gates of: {member}; {}",
+                    belongs.words(address)
+                );
+                return Err(CommandError::new(Exit::BLOCKED, message).hint(belongs.remedy(address)));
+            }
             let message = format!("nothing is deployed to read gates of: {member}");
             return Err(CommandError::new(Exit::BLOCKED, message)
                 .hint(format!("deploy it: rosey apply {}", arguments.environment)));

@@ -32,6 +32,18 @@ pub struct Survey {
     pub registry: BTreeMap<HostName, Vec<RegistryEntry>>,
 }
 
+impl Survey {
+    /// Who has the root of an app, where that is another app or environment.
+    #[must_use]
+    pub fn others_root(&self, member: &Member, address: &AppAddress) -> Option<&RegistryEntry> {
+        let root = &self.members.get(member)?.root;
+        let mut entries = self.registry.get(&member.host)?.iter();
+        entries.find(|entry| {
+            !entry.left && entry.root == *root && !address.is(&entry.environment, &entry.app)
+        })
+    }
+}
+
 /// Asks every host what it knows of its apps, all at once. `seal` holds, by host, bytes that hold a
 /// secret and are to be known by the host's own digests.
 ///

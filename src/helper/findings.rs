@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::app::App;
+use super::belonging::Belonging;
 use super::ports::{Ports, Taken};
 use super::protocol::ObserveApp;
 use super::registry::{Claims, ELSEWHERE};
@@ -41,7 +42,10 @@ pub(super) struct Seen<'a> {
 
 /// What would make only an apply fail that starts a service of the app.
 pub(super) fn find_starting(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
-    seen.ports()
+    match seen.others_root() {
+        Some(_) => Ok(Vec::new()),
+        None => seen.ports(),
+    }
 }
 
 /// Everything that would make an apply fail here.
@@ -49,8 +53,11 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
     if seen.asked.wanted.resources.is_empty() {
         return Ok(Vec::new());
     }
+    // Whatever else lies there is that app's, and no concern of this one.
+    if let Some(others) = seen.others_root() {
+        return Ok(vec![others]);
+    }
     let mut findings = Vec::new();
-    findings.extend(seen.others_root());
     findings.extend(seen.root()?);
     findings.extend(seen.state()?);
     findings.extend(seen.space()?);
@@ -62,12 +69,19 @@ pub(super) fn find(seen: &Seen<'_>) -> Result<Vec<Finding>, HostError> {
             continue;
         }
         let found = seen.actual.get(id);
+        findings.extend(seen.owned(id));
+        if let Some(misplaced) = seen.misplaced(id, wanted, found)? {
+            findings.push(misplaced);
+            continue;
+        }
         findings.extend(seen.expected(id, wanted, found)?);
         findings.extend(seen.directory(id, wanted, found)?);
-        findings.extend(seen.owned(id));
         findings.extend(seen.foreign(id, wanted, found)?);
         findings.extend(seen.stale(id, wanted, found));
         findings.extend(seen.venv(id, wanted, found)?);
+    }
+    for (id, wanted) in &seen.given_back().resources {
+        findings.extend(seen.misplaced(id, wanted, seen.actual.get(id))?);
     }
     Ok(findings)
 }
@@ -87,20 +101,14 @@ impl Seen<'_> {
     fn others_root(&self) -> Option<Finding> {
         let address = &self.asked.app;
         let other = self.claims.iter().find(|claims| {
-            claims.root == self.app.places.root
-                && (&claims.environment, &claims.app) != (&address.environment, &address.app)
+            claims.root == self.app.places.root && !address.is(&claims.environment, &claims.app)
         })?;
-        let message = format!(
-            "{} belongs to the app {} of the environment {} on this host",
-            other.root.display(),
-            other.app,
-            other.environment
-        );
-        let remedy = format!(
-            "rosey remove {} {}   # or give {} another root",
-            other.environment, other.app, address.app
-        );
-        Some(self.blocking(message, remedy))
+        let belongs = Belonging {
+            root: &self.app.places.root.to_string_lossy(),
+            environment: &other.environment,
+            app: &other.app,
+        };
+        Some(self.blocking(belongs.words(address), belongs.remedy(address)))
     }
 
     /// The root must be a directory, or there must be one in which it can be made.

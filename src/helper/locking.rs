@@ -77,7 +77,7 @@ impl Session<'_> {
             return Ok(());
         };
         let address = &app.address;
-        if (&ledger.environment, &ledger.app) == (&address.environment, &address.app) {
+        if address.is(&ledger.environment, &ledger.app) {
             return Ok(());
         }
         let words = format!(

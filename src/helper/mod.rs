@@ -11,6 +11,7 @@
 
 mod app;
 mod begin;
+pub mod belonging;
 mod content;
 mod findings;
 mod forget;
@@ -22,6 +23,7 @@ pub mod ledger;
 mod link;
 pub mod lock;
 mod locking;
+mod misplaced;
 mod observe;
 mod out;
 mod owner;

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::app::App;
 use super::findings::{self, Seen};
 use super::ledger;
+use super::misplaced;
 use super::protocol::{ObserveApp, ObservedApp, Refusal, Reply};
 use super::session::{Answer, Session};
 use crate::apply::site::kind_of;
-use crate::model::{Finding, FindingClass, Resource, ResourceId, State};
+use crate::host::{HostError, HostErrorKind};
+use crate::model::{Resource, ResourceId, State};
 use crate::step::restart::beside;
 
 impl Session<'_> {
@@ -22,7 +24,7 @@ impl Session<'_> {
 
     fn observe_one(&self, asked: &ObserveApp) -> Result<ObservedApp, Refusal> {
         let app = self.app(&asked.app)?;
-        let ledger = self.ledger(&app)?;
+        let ledger = self.own_ledger(&app)?;
         let applied = ledger.as_ref().and_then(ledger::applied);
         let mut known: BTreeMap<ResourceId, Resource> = applied
             .map(|state| state.resources.clone())
@@ -42,15 +44,12 @@ impl Session<'_> {
                     Ok(observed) => observed,
                     Err(error) if asked.findings => {
                         unread.insert(id.clone());
-                        found.push(Finding {
-                            class: FindingClass::Blocking,
-                            host: asked.app.host.clone(),
-                            app: Some(asked.app.app.clone()),
-                            message: format!("{} {} can't be read: {error}", id.kind, id.name),
-                            remedy: None,
-                        });
+                        let at = (&asked.app, app.places.root.as_path());
+                        found.push(misplaced::unread(context.host, at, id, &error)?);
                         continue;
                     }
+                    // What lies behind a link isn't what was made where a directory was.
+                    Err(error) if is_missed(asked, id, &error) => continue,
                     Err(error) => return Err(Refusal::from(error)),
                 };
                 if !observed.changes.is_empty() {
@@ -103,4 +102,9 @@ impl Session<'_> {
         }
         Ok(beside)
     }
+}
+
+/// Whether a resource that is wanted can't be where it belongs. What is to be taken away is not said to be gone already.
+fn is_missed(asked: &ObserveApp, id: &ResourceId, error: &HostError) -> bool {
+    error.kind == HostErrorKind::LinkOnTheWay && asked.wanted.get(id).is_some()
 }

@@ -385,6 +385,12 @@ impl<'h> Session<'h> {
         Ok(super::ledger::load(self.host.as_read(), &app.places.state)?)
     }
 
+    /// The same, unless another app or environment has it.
+    pub fn own_ledger(&self, app: &App) -> Result<Option<Ledger>, Refusal> {
+        let ledger = self.ledger(app)?;
+        Ok(ledger.filter(|ledger| app.address.is(&ledger.environment, &ledger.app)))
+    }
+
     /// Does something with all that steps of a run need to know.
     pub fn with_site<T>(
         &self,

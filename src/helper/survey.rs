@@ -45,10 +45,16 @@ impl Session<'_> {
 
     fn survey_one(&self, address: &AppAddress) -> Result<SurveyedApp, Refusal> {
         let app = self.app(address)?;
-        let ledger = self.ledger(&app)?;
+        let there = self.ledger(&app)?;
+        // Of what is another one's, the registry tells whose it is, and nothing else is this app's.
+        let is_own = |ledger: &Ledger| address.is(&ledger.environment, &ledger.app);
+        let is_others = !there.as_ref().is_none_or(is_own);
+        let ledger = there.filter(|_| !is_others);
         let holder = lock::holder(&self.options.lock_of(&app.places.state));
+        let holder = holder.filter(|_| !is_others);
         // Who holds the lock itself is told too: at the end of its run that says whether it is closed.
-        let interrupted = if holder.is_some() && !self.held.contains_key(&address.app) {
+        let is_held = holder.is_some() && !self.held.contains_key(&address.app);
+        let interrupted = if is_others || is_held {
             None
         } else {
             self.interrupted(&app, ledger.as_ref())?
@@ -59,6 +65,7 @@ impl Session<'_> {
         };
         let left = match ledger {
             Some(_) => Vec::new(),
+            None if is_others => Vec::new(),
             None => self.left(&app)?,
         };
         let text = |path: &std::path::Path| path.to_string_lossy().into_owned();

@@ -35,6 +35,15 @@ pub struct Change<'a> {
     pub to: Option<&'a Resource>,
 }
 
+/// Something in a resource's place that a change neither turns into it nor puts aside for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InTheWay {
+    /// What lies there: `a directory`.
+    pub lies: String,
+    /// What belongs there: `a link to releases/1.4.2-3fa9c1d2e0b7`.
+    pub belongs: String,
+}
+
 /// One part of a change: most changes have one; a service that must not run while something under
 /// it changes has two, `stop` and `start`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -258,6 +267,11 @@ pub trait Kind: Send + Sync {
         differing_attributes(change.from, change.to)
     }
 
+    /// What lies in the resource's place, where a step would only stop at it.
+    fn in_the_way(&self, _change: Change<'_>) -> Option<InTheWay> {
+        None
+    }
+
     /// The parts of a change that has reasons. `disturbed`: something happens in the plan that it
     /// must not be running through; then there may be no reasons.
     fn parts(&self, change: Change<'_>, reasons: &[Reason], disturbed: bool) -> Vec<Part>;
@@ -301,6 +315,12 @@ pub trait Kind: Send + Sync {
 
     /// Whether a resource so can't be told from none at all: nothing is left to read of it.
     fn is_absence(&self, _it: Named<'_>) -> bool {
+        false
+    }
+
+    /// Whether all that a step changes is what is read: found as before it, a step that has failed has changed nothing.
+    /// Not so of a command.
+    fn shows_all(&self) -> bool {
         false
     }
 

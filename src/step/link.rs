@@ -10,8 +10,10 @@ use crate::host::{EntryType, HostError};
 use crate::model::{Reason, Resource, ResourceId, ResourceKind, Step, StepKind, Thing, Value};
 
 use super::desired::Desired;
-use super::kind::{Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError};
-use super::sync::entry::{bring, look};
+use super::kind::{
+    Change, InTheWay, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
+};
+use super::sync::entry::{self, bring, look};
 use super::sync::spot::Spot;
 use super::sync::{found_tree, part};
 
@@ -73,6 +75,18 @@ impl Kind for Link {
         self.makes(it)
     }
 
+    fn compare(&self, change: Change<'_>) -> Vec<Reason> {
+        let Change { from, to, .. } = change;
+        if to.is_none() && from.is_some_and(entry::stays) {
+            return Vec::new();
+        }
+        entry::differing(from, to, EntryType::Link)
+    }
+
+    fn in_the_way(&self, change: Change<'_>) -> Option<InTheWay> {
+        entry::in_the_way(change, EntryType::Link)
+    }
+
     fn parts(&self, change: Change<'_>, _reasons: &[Reason], _disturbed: bool) -> Vec<Part> {
         vec![part(change)]
     }
@@ -99,6 +113,10 @@ impl Kind for Link {
             resource,
             changes: Vec::new(),
         })
+    }
+
+    fn shows_all(&self) -> bool {
+        true
     }
 
     fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::laws::{app::App, declared::SITE, shapes};
 use super::toy::{
-    After, Run, bell, difference, host_with, id, journal_path, note, owner, seen, state, with,
+    After, KINDS, Note, Run, bell, difference, host_with, id, journal_path, note, owner, seen,
+    state, with,
 };
 use crate::apply::{Journal, Returned, Unfinished};
 use crate::host::memory::Fault;
@@ -15,7 +16,7 @@ use crate::host::{
     HostError, HostErrorKind, Manager, MemoryHost, ReadHost, ServiceAct, Space, Unit, WriteHost,
 };
 use crate::model::{EventKind, Plan, State, Step, StepId};
-use crate::step::kind::{StepContext, StepError};
+use crate::step::kind::{Kind, StepContext, StepError};
 
 struct Model {
     from: State,
@@ -85,6 +86,45 @@ impl Model {
             "{what}: a second time there is nothing to do"
         );
         assert_eq!(seen(host), seen(before), "{what}");
+    }
+}
+
+#[test]
+fn what_a_step_that_failed_has_left_as_it_was_renews_nobody() {
+    type Fails = fn(&StepContext<'_>, &Step) -> Result<(), StepError>;
+    let conflict: Fails = |_, step| {
+        Err(StepError::Conflict {
+            resource: step.resource.to_string(),
+            found: "a directory is there".to_owned(),
+        })
+    };
+    let full: Fails = |context, step| {
+        let path = std::path::Path::new(&step.resource.name);
+        context.host.sync(path)?;
+        Err(HostError::new("write", path, HostErrorKind::NoSpace).into())
+    };
+    let late: Fails = |context, step| {
+        Note.apply(context, step)?;
+        let path = std::path::Path::new(&step.resource.name);
+        Err(HostError::new("sync", path, HostErrorKind::NoSpace).into())
+    };
+    let from = state([note("a", "1"), bell("b.bell", &["a"])]);
+    let plan = difference(&from, &state([note("a", "2"), bell("b.bell", &["a"])]));
+    for (fails, steps) in [(conflict, 0), (full, 0), (late, 2)] {
+        let host = host_with(&from);
+        let before = host.snapshot(&[id("bell", "b.bell").name]);
+        let mut run = Run::new();
+        run.kinds = with(After(Box::new(fails)));
+        let opened = run.opened(plan.clone(), from.clone());
+        let journal = Journal::create(&host, &journal_path(), opened, &owner()).unwrap();
+        let outcome = run.take(&host, &journal, &plan, |_| true, 1);
+        assert_eq!(outcome.failed.len(), 1);
+        run.kinds = &KINDS;
+        let returned = run.back(&host, &journal).unwrap();
+        assert_eq!((returned.steps, returned.problems), (steps, vec![]));
+        let rings_as_before = host.snapshot(&[id("bell", "b.bell").name]) == before;
+        assert_eq!(rings_as_before, steps == 0);
+        assert_eq!(seen(&host), seen(&host_with(&from)));
     }
 }
 

@@ -78,6 +78,10 @@ impl Kind for Note {
         Ok(())
     }
 
+    fn shows_all(&self) -> bool {
+        true
+    }
+
     fn sweep(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
         Ok(remove(
             context.host,
@@ -324,6 +328,9 @@ impl Kind for After {
     fn apply(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
         (self.0)(context, step)?;
         Note.apply(context, step)
+    }
+    fn shows_all(&self) -> bool {
+        Note.shows_all()
     }
     fn sweep(&self, context: &StepContext<'_>, step: &Step) -> Result<(), StepError> {
         Note.sweep(context, step)

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use super::client::{Client, Place, generation};
 use crate::content::PathChangeKind;
 use crate::helper::ledger;
-use crate::helper::protocol::{ObserveApp, ObservedApp, Reply, Request};
+use crate::helper::protocol::{AppAddress, ObserveApp, ObservedApp, Reply, Request};
 use crate::helper::registry::Registry;
 use crate::host::{Manager, MemoryHost, ReadHost, ServiceAct, Unit, WriteHost};
-use crate::model::{FindingClass, Gates, Ledger, Resource, ResourceId, ResourceKind, State};
+use crate::model::{
+    AppName, EnvironmentName, FindingClass, Gates, Ledger, Resource, ResourceId, ResourceKind,
+    State,
+};
 use crate::step::registry::registry;
 
 const TEXT: &str = "[Service]\nExecStart=/bin/sleep\n[Install]\nWantedBy=multi-user.target\n";
@@ -62,7 +65,7 @@ fn wanted(place: &Place, settings: &[(&str, bool)]) -> State {
 }
 
 /// What is found of an app of which that is wanted.
-fn observed(host: &Arc<MemoryHost>, place: &Place, wanted: State) -> ObservedApp {
+pub(super) fn observed(host: &Arc<MemoryHost>, place: &Place, wanted: State) -> ObservedApp {
     let mut client = Client::on(host.clone(), place.options(registry()));
     let observed = client.ask(Request::Observe {
         apps: vec![ObserveApp {
@@ -119,8 +122,11 @@ fn a_file_in_the_place_of_the_apps_own_is_found_for_what_it_holds() {
 }
 
 /// As the ledger has it in which that stands.
-fn applied(host: &MemoryHost, place: &Place, state: &State) {
-    let address = place.address();
+pub(super) fn applied(host: &MemoryHost, place: &Place, state: &State) {
+    applied_by(host, place, place.address(), state);
+}
+
+fn applied_by(host: &MemoryHost, place: &Place, address: AppAddress, state: &State) {
     let mut ledger = Ledger::new(address.environment, address.app, address.root.clone());
     ledger.generations = vec![generation("1", 1, state)];
     let registry = Registry::open(host, place.options(registry()).place(), [0; 32]).unwrap();
@@ -199,4 +205,61 @@ fn what_is_put_beside_a_unit_is_found_and_what_was_there_before_is_left() {
     assert_eq!(beside(&host, &place, State::default())[0], expected);
     let others = wanted(&place, &[("beside", true), ("external", true)]);
     assert_eq!(beside(&host, &place, others)[0], [""; 0]);
+}
+
+#[test]
+fn of_a_root_that_another_app_or_environment_has_only_that_is_told() {
+    let place = Place::new();
+    let root = place.root().display().to_string();
+    for (environment, app, whose, remedy) in [
+        (
+            "test",
+            "other",
+            "the app other of this environment",
+            "rosey remove test other --only a   # or give toy another root",
+        ),
+        (
+            "prod",
+            "toy",
+            "the app toy of the environment prod",
+            "rosey remove prod toy   # or give toy another root",
+        ),
+    ] {
+        let host = packaged(UNIT);
+        host.put_directory(place.root());
+        let others = AppAddress {
+            environment: EnvironmentName::new(environment).unwrap(),
+            app: AppName::new(app).unwrap(),
+            ..place.address()
+        };
+        let mut theirs = State::default();
+        let directory = ResourceId {
+            app: others.app.clone(),
+            ..place.id("directory", "")
+        };
+        theirs
+            .resources
+            .insert(directory, Resource::new().with("mode", "0755"));
+        applied_by(&host, &place, others, &theirs);
+        let seen = observed(&host, &place, wanted(&place, &[]));
+        let told: Vec<_> = seen.findings.into_iter().chain(seen.starting).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].class, FindingClass::Blocking);
+        assert_eq!(
+            told[0].message,
+            format!("the root {root} belongs to {whose}")
+        );
+        assert_eq!(told[0].remedy.as_deref(), Some(remedy));
+        // Nothing of theirs is taken for this app's.
+        let apps = seen.actual.resources.keys().map(|id| id.app.clone());
+        let known: std::collections::BTreeSet<_> = apps.collect();
+        assert!(
+            known.iter().all(|it| *it == place.address().app),
+            "{known:?}"
+        );
+        let mut client = Client::on(host.clone(), place.options(registry()));
+        let surveyed = client.survey(&place);
+        assert_eq!(surveyed.ledger, None);
+        assert_eq!(surveyed.releases, BTreeMap::new());
+    }
 }

@@ -5,6 +5,7 @@ mod commits;
 mod foreign;
 mod forget;
 mod laws;
+mod misplaced;
 mod paths;
 mod runs;
 mod standing;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::content::{make_own, remove_tree};
 use crate::host::{EntryType, HostError, HostErrorKind, Owner, ReadHost, WriteHost};
 use crate::model::{Resource, ResourceId, Step};
-use crate::step::kind::{ObserveContext, StepContext, StepError};
+use crate::step::kind::{Change, InTheWay, ObserveContext, StepContext, StepError};
 
 use super::command;
 use super::settings::TaskSettings;
@@ -20,6 +20,16 @@ const FOREIGN: &str = "no directory";
 /// Whether what was found is debris of a run that was cut off.
 pub(super) fn is_unfinished(found: &Resource) -> bool {
     found.text("stamp") == Some(UNFINISHED)
+}
+
+/// What lies where a task is to make its directory.
+pub(super) fn in_the_way(change: Change<'_>) -> Option<InTheWay> {
+    let is_foreign = |resource: &Resource| resource.text("stamp") == Some(FOREIGN);
+    let is_in_the_way = change.from.is_some_and(is_foreign) && !change.to.is_none_or(is_foreign);
+    is_in_the_way.then(|| InTheWay {
+        lies: FOREIGN.to_owned(),
+        belongs: "what a task has made".to_owned(),
+    })
 }
 
 pub(super) fn observe(

@@ -7,7 +7,7 @@ use crate::model::{
 };
 use crate::step::desired::Desired;
 use crate::step::kind::{
-    Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
+    Change, InTheWay, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
 };
 
 use super::{build, declare, desire, plain};
@@ -60,6 +60,10 @@ impl Kind for Task {
     /// What was built stays for the releases that lead to it. What a task did is undone with it.
     fn is_retained(&self, it: Named<'_>) -> bool {
         is_built(it.id)
+    }
+
+    fn in_the_way(&self, change: Change<'_>) -> Option<InTheWay> {
+        build::in_the_way(change)
     }
 
     fn parts(&self, change: Change<'_>, reasons: &[Reason], _disturbed: bool) -> Vec<Part> {

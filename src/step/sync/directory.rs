@@ -14,12 +14,12 @@ use crate::host::{EntryType, HostError, HostErrorKind};
 use crate::model::{Reason, Resource, ResourceId, ResourceKind, Step, StepKind, Thing, Value};
 use crate::step::desired::Desired;
 use crate::step::kind::{
-    Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
+    Change, InTheWay, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
     differing_attributes,
 };
 
 use super::desire::ASKED;
-use super::entry::{TYPE, conflict, look};
+use super::entry::{self, TYPE, conflict, look};
 use super::file::owner_of;
 use super::part;
 use super::spot::Spot;
@@ -107,20 +107,13 @@ impl Kind for Directory {
         if to.is_none() && from.is_some_and(|from| holds_something(from) || foreign(from)) {
             return Vec::new();
         }
-        let mut reasons = differing_attributes(from, to);
+        let mut reasons = entry::differing(from, to, EntryType::Directory);
         reasons.retain(|reason| reason.attribute != EMPTY);
-        if let (Some(from), Some(to)) = (from, to)
-            && let Some(other) = from.attributes.get(TYPE)
-            && to.text(TYPE).is_none()
-        {
-            reasons.push(Reason {
-                attribute: TYPE.to_owned(),
-                old: Some(other.clone()),
-                new: Some("directory".into()),
-                because: None,
-            });
-        }
         reasons
+    }
+
+    fn in_the_way(&self, change: Change<'_>) -> Option<InTheWay> {
+        entry::misplaced(change, EntryType::Directory)
     }
 
     fn parts(&self, change: Change<'_>, _reasons: &[Reason], _disturbed: bool) -> Vec<Part> {
@@ -248,7 +241,13 @@ fn holds_only_known(context: &ObserveContext<'_>, path: &Path) -> Result<bool, H
         let Some((id, _)) = known.next() else {
             return Ok(false);
         };
-        if id.kind == ResourceKind::DIRECTORY && !holds_only_known(context, &below)? {
+        if id.kind != ResourceKind::DIRECTORY {
+            continue;
+        }
+        // Where something else is in its place, that stays.
+        let entry = entry::entry(context, &below)?;
+        let is_directory = entry.is_some_and(|entry| entry.kind == EntryType::Directory);
+        if !is_directory || !holds_only_known(context, &below)? {
             return Ok(false);
         }
     }

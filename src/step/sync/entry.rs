@@ -5,8 +5,10 @@ use std::path::Path;
 
 use crate::content::{ContentError, hash_file};
 use crate::host::{Entry, EntryType, HostError, HostErrorKind, Owner};
-use crate::model::{Resource, Step, Value};
-use crate::step::kind::{Change, Kind, ObserveContext, StepContext, StepError};
+use crate::model::{Reason, Resource, Step, Value};
+use crate::step::kind::{
+    Change, InTheWay, Kind, ObserveContext, StepContext, StepError, differing_attributes,
+};
 
 use super::spot::Spot;
 
@@ -43,23 +45,88 @@ pub(crate) fn look(
     if entry.kind != EntryType::Link {
         resource = resource.with("mode", format!("{:04o}", entry.mode));
     }
-    let word = match entry.kind {
+    match entry.kind {
         EntryType::File => {
             resource = resource.with("content", content(context, path, wanted)?);
-            FILE
         }
         EntryType::Link => {
             let target = context.host.link_target(path)?;
             resource = resource.with("target", target.to_string_lossy().into_owned());
-            LINK
         }
-        EntryType::Directory => DIRECTORY,
-        EntryType::Other => OTHER,
-    };
+        EntryType::Directory | EntryType::Other => {}
+    }
     if entry.kind != own {
-        resource = resource.with(TYPE, word);
+        resource = resource.with(TYPE, word(entry.kind));
     }
     Ok(Some(resource))
+}
+
+fn word(kind: EntryType) -> &'static str {
+    match kind {
+        EntryType::File => FILE,
+        EntryType::Link => LINK,
+        EntryType::Directory => DIRECTORY,
+        EntryType::Other => OTHER,
+    }
+}
+
+fn type_of(resource: &Resource, own: EntryType) -> &str {
+    resource.text(TYPE).unwrap_or(word(own))
+}
+
+/// What differs, the type of entry too: its attribute is only there where it isn't the kind's own.
+pub(crate) fn differing(
+    from: Option<&Resource>,
+    to: Option<&Resource>,
+    own: EntryType,
+) -> Vec<Reason> {
+    let mut reasons = differing_attributes(from, to);
+    let (Some(from), Some(to)) = (from, to) else {
+        return reasons;
+    };
+    reasons.retain(|reason| reason.attribute != TYPE);
+    let (old, new) = (type_of(from, own), type_of(to, own));
+    if old != new {
+        reasons.push(Reason {
+            attribute: TYPE.to_owned(),
+            old: Some(old.into()),
+            new: Some(new.into()),
+            because: None,
+        });
+    }
+    reasons
+}
+
+/// Whether something is neither a file nor a link: what is in it could not be kept, so it never gives way.
+pub(crate) fn stays(found: &Resource) -> bool {
+    matches!(found.text(TYPE), Some(DIRECTORY | OTHER))
+}
+
+/// What lies where something of another type belongs, or a link elsewhere.
+pub(crate) fn misplaced(change: Change<'_>, own: EntryType) -> Option<InTheWay> {
+    let lies = in_a_word(change.from?, own);
+    let belongs = in_a_word(change.to?, own);
+    (lies != belongs).then_some(InTheWay { lies, belongs })
+}
+
+/// The same for a file or a link. Such a thing gives way to what was there before it, and where that is declared.
+pub(crate) fn in_the_way(change: Change<'_>, own: EntryType) -> Option<InTheWay> {
+    let (found, to) = (change.from?, change.to?);
+    let adopted = to.settings.get("adopt").and_then(Value::as_bool) == Some(true);
+    let gives_way = !stays(found) && (adopted || to.text(TYPE).is_some());
+    if type_of(found, own) == type_of(to, own) || gives_way {
+        return None;
+    }
+    misplaced(change, own)
+}
+
+/// `a file`, `a link to shared`.
+fn in_a_word(resource: &Resource, own: EntryType) -> String {
+    match (type_of(resource, own), resource.text("target")) {
+        (LINK, Some(target)) => format!("a link to {target}"),
+        (OTHER, _) => "a device, pipe or socket".to_owned(),
+        (word, _) => format!("a {word}"),
+    }
 }
 
 /// What is at a path. Nothing is where the way there ends early, or goes through something that is no directory.
@@ -160,10 +227,18 @@ pub(crate) fn bring(
     if !is(&spot.path, step.from.as_ref())? {
         return Err(conflict(step, found.as_ref()));
     }
+    let change = Change {
+        id: &step.resource,
+        from: found.as_ref(),
+        to,
+    };
+    let is_foreign = to.is_none() && found.as_ref().is_some_and(stays);
+    if is_foreign || in_the_way(change, own).is_some() {
+        return Err(conflict(step, found.as_ref()));
+    }
     let Some(to) = to else {
         return Ok(spot.put_away()?);
     };
-    refuse_foreign(step, found.as_ref(), to)?;
     spot.prepare()?;
     if !is(&spot.aside, Some(to))? {
         check()?;
@@ -182,19 +257,6 @@ pub(crate) fn bring(
         context.host.sync(&spot.aside)?;
     }
     Ok(spot.show()?)
-}
-
-/// Something of another type is only replaced where that is declared, and a directory never: what is
-/// in it could not be kept.
-fn refuse_foreign(step: &Step, found: Option<&Resource>, to: &Resource) -> Result<(), StepError> {
-    let Some(other) = found.and_then(|found| found.text(TYPE)) else {
-        return Ok(());
-    };
-    let adopted = to.settings.get("adopt").and_then(Value::as_bool) == Some(true);
-    if to.text(TYPE).is_none() && !(adopted && (other == LINK || other == FILE)) {
-        return Err(conflict(step, found));
-    }
-    Ok(())
 }
 
 /// Makes the new file or link aside.

@@ -14,8 +14,7 @@ use crate::host::{EntryType, HostError, Owner};
 use crate::model::{Reason, Resource, ResourceId, ResourceKind, Step, StepKind, Thing, Value};
 use crate::step::desired::Desired;
 use crate::step::kind::{
-    Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
-    differing_attributes,
+    Change, InTheWay, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
 };
 
 use super::entry::{self, TYPE, bring, look};
@@ -110,15 +109,19 @@ impl Kind for File {
     fn compare(&self, change: Change<'_>) -> Vec<Reason> {
         let Change { from, to, .. } = change;
         let kept = from.is_some_and(|from| is_seed(from) && !from.is(PRISTINE));
-        if to.is_none() && kept {
+        if to.is_none() && (kept || from.is_some_and(entry::stays)) {
             return Vec::new();
         }
         let in_place = is_in_place(from, to);
-        let mut reasons = differing_attributes(from, to);
+        let mut reasons = entry::differing(from, to, EntryType::File);
         reasons.retain(|reason| {
             reason.attribute != PRISTINE && !(in_place && reason.attribute == "content")
         });
         reasons
+    }
+
+    fn in_the_way(&self, change: Change<'_>) -> Option<InTheWay> {
+        entry::in_the_way(change, EntryType::File)
     }
 
     fn parts(&self, change: Change<'_>, _reasons: &[Reason], _disturbed: bool) -> Vec<Part> {
@@ -161,6 +164,10 @@ impl Kind for File {
         }
         let changes = self.changed_by_whom(context, id, resource.as_ref(), wanted)?;
         Ok(Observed { resource, changes })
+    }
+
+    fn shows_all(&self) -> bool {
+        true
     }
 
     fn is_between(&self, step: &Step, found: Option<&Resource>) -> bool {

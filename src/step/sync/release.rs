@@ -12,10 +12,10 @@ use crate::host::{EntryType, HostError, Owner};
 use crate::model::{Reason, Resource, ResourceId, ResourceKind, Step, StepKind, Thing, Value};
 use crate::step::desired::Desired;
 use crate::step::kind::{
-    Change, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
+    Change, InTheWay, Kind, Named, ObserveContext, Observed, Part, StepContext, StepError,
 };
 
-use super::entry::{TYPE, conflict, look};
+use super::entry::{self, TYPE, conflict, look};
 use super::file::owner_of;
 use super::part;
 use super::spot::Spot;
@@ -64,6 +64,14 @@ impl Kind for Release {
         true
     }
 
+    fn compare(&self, change: Change<'_>) -> Vec<Reason> {
+        entry::differing(change.from, change.to, EntryType::Directory)
+    }
+
+    fn in_the_way(&self, change: Change<'_>) -> Option<InTheWay> {
+        entry::misplaced(change, EntryType::Directory)
+    }
+
     fn parts(&self, change: Change<'_>, _reasons: &[Reason], _disturbed: bool) -> Vec<Part> {
         vec![part(change)]
     }
@@ -80,6 +88,10 @@ impl Kind for Release {
         wanted: Option<&Resource>,
     ) -> Result<Observed, HostError> {
         observe_at(context, Path::new(&id.name), wanted)
+    }
+
+    fn shows_all(&self) -> bool {
+        true
     }
 
     /// A release that a run has made is the run's own until it is committed, whatever a task or the

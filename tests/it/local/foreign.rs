@@ -195,3 +195,65 @@ fn two_environments_cannot_have_the_same_root() {
     before.must_equal(&here.look());
     assert_eq!(here.serving().as_deref(), Some("1.0.0"));
 }
+
+/// What is said to who has declared another app for the root that this one has.
+#[track_caller]
+fn is_told_whose_the_root_is(here: &Here<'_>, environment: &str, whose: &str, line: &str) {
+    let rosey = &here.rosey;
+    let before = here.look();
+    for command in ["plan", "apply"] {
+        let more: &[&str] = if command == "apply" { &["--yes"] } else { &[] };
+        let ran = rosey.run(&[&[command, environment], more].concat());
+        let ran = ran.exits(10);
+        let told = ran.stdout + &ran.stderr;
+        assert!(told.contains(whose) && told.contains(line), "{told}");
+    }
+    for (command, exit) in [
+        (&["status", environment][..], 0),
+        (&["drift", environment], 0),
+        (&["verify", environment], 10),
+        (&["rollback", environment, "--list"], 0),
+        (&["rollback", environment, "--yes"], 1),
+        (&["remove", environment, "--yes"], 0),
+    ] {
+        let ran = rosey.run(command).exits(exit);
+        let told = ran.stdout + &ran.stderr;
+        assert_eq!(told.matches(whose).count(), 1, "{command:?}: {told}");
+        assert!(told.contains(line), "{command:?}: {told}");
+        assert!(!told.contains("1.0.0"), "{command:?}: {told}");
+    }
+    before.must_equal(&here.look());
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+}
+
+#[test]
+fn an_app_that_was_renamed_is_another_one_in_the_root_of_the_first() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    here.declare("app \"bot\"", "app \"robot\"");
+    is_told_whose_the_root_is(
+        &here,
+        "test",
+        "belongs to the app bot of this environment",
+        "rosey remove test bot --only here",
+    );
+    let remove = ["remove", "test", "bot", "--only", "here", "--yes"];
+    here.rosey.run(&remove).exits(0);
+    here.apply().exits(0);
+    assert_eq!(here.serving().as_deref(), Some("1.0.0"));
+    let status = here.rosey.run(&["status", "test"]).exits(0).stdout;
+    assert!(
+        status.contains("1.0.0") && !status.contains("belongs"),
+        "{status}"
+    );
+}
+
+#[test]
+fn a_copied_environment_does_not_show_what_the_first_one_has() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    let kdl = |name: &str| project.path(&format!("environments/{name}.kdl"));
+    std::fs::copy(kdl("test"), kdl("other")).unwrap();
+    let whose = "belongs to the app bot of the environment test";
+    is_told_whose_the_root_is(&here, "other", whose, "rosey remove test bot");
+}

@@ -20,6 +20,7 @@ mod input;
 mod judged;
 mod leaving;
 mod machines;
+mod misplaced;
 mod ports;
 mod rollback;
 mod saved_plans;

@@ -62,6 +62,15 @@ fn a_file_in_the_place_of_a_link_is_taken_over_only_where_that_is_declared() {
         let error = bench.apply(&host, &Link, &refused).unwrap_err();
         assert!(matches!(error, StepError::Conflict { .. }), "{error}");
     }
+    // What somebody has in a directory doesn't leave with the link.
+    let from = bench.observe(&host, &Link, &id, Some(&wanted)).unwrap();
+    assert_eq!(step(&Link, &id, Some(from.clone()), None), None);
+    let mut leaves = step(&Link, &id, Some(wanted), None).unwrap();
+    leaves.from = Some(from);
+    let before = seen(&host);
+    let error = bench.apply(&host, &Link, &leaves).unwrap_err();
+    assert!(matches!(error, StepError::Conflict { .. }), "{error}");
+    assert_eq!(seen(&host), before);
 }
 
 #[test]
