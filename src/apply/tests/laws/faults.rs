@@ -527,7 +527,8 @@ const DIED_TOO: &str = "services and helper die";
 const BOOTED: &str = "boot in vain";
 
 /// What waits for space on its way back.
-const WAITING: [&str; 3] = [
+const WAITING: [&str; 4] = [
+    "not put back: with no space left",
     "not put back: enable ",
     "not put back: write file /var/lib/rosey/apps/7fd30417c7f6/stamps",
     "backup bot (bot on a) was not put back",
