@@ -22,24 +22,27 @@ pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
             .map(|cell| cell.to_uppercase())
             .collect::<Vec<_>>(),
     );
-    // What somebody copies stays in one piece, as a run's name: a table that is too wide is better than that.
+    // What somebody copies stays in one piece, as a run's name: where words don't fit, nor on a terminal that nobody has
+    // given a size, no cell is broken, and the terminal breaks its lines.
     let longest = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         let words = cells.flat_map(|cell| cell.split_whitespace());
-        words
-            .map(|word| word.chars().count())
-            .max()
-            .unwrap_or_default()
+        let words = words.map(|word| word.chars().count());
+        let width = words.max().unwrap_or_default().min(WORD);
+        // A space stands before a cell and after it.
+        width.max(head[column].len()) + 2
     };
-    let whole = (0..head.len()).map(|column| {
-        let width = longest(column).max(head[column].len()).min(WORD);
+    let widths: Vec<usize> = (0..head.len()).map(longest).collect();
+    if table
+        .width()
+        .is_some_and(|width| widths.iter().sum::<usize>() > width.into())
+    {
+        table.set_content_arrangement(ContentArrangement::Disabled);
+    }
+    let whole = widths.into_iter().map(|width| {
         ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(width).unwrap_or(u16::MAX)))
     });
     table.set_constraints(whole.collect::<Vec<_>>());
-    // A terminal that nobody has given a size.
-    if table.width() == Some(0) {
-        table.set_content_arrangement(ContentArrangement::Disabled);
-    }
     for row in rows {
         table.add_row(row);
     }
