@@ -174,10 +174,8 @@ pub fn take(
         taken => taken,
     };
     // What uses the resource is renewed on the way back only where there was something to be renewed for.
-    let is_as_before = || {
-        let found = read(site, journal, known, step);
-        kind.shows_all() && found.is_ok_and(|found| found == before)
-    };
+    let is_as_before =
+        || kind.shows_all() && read(site, journal, known, step).is_ok_and(|found| found == before);
     let untouched = match &taken {
         Ok(()) => false,
         Err(TakeError::Step(StepError::Conflict { .. })) => !was_open,

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{Environment, Reach, nearest};
+use crate::config::{Environment, Host, nearest};
 use crate::fleet::compose;
 use crate::fleet::prospect::Survey;
+use crate::fleet::reach::ReachError;
 use crate::helper::protocol::{AppAddress, RegistryEntry};
 use crate::model::{Finding, FindingClass, HostName, Member};
 
@@ -27,10 +28,7 @@ pub(super) struct Undeclared<'a> {
 
 /// Whether an app is declared on a host, by whichever name: this machine may have several.
 pub(super) fn is_declared(environment: &Environment, member: &Member) -> bool {
-    let is_here = |host: &HostName| {
-        let mut hosts = environment.hosts.iter();
-        hosts.any(|it| it.name == *host && it.reach == Reach::Local)
-    };
+    let is_here = |host: &HostName| environment.host(host).is_some_and(Host::is_local);
     let Some(app) = environment.app(&member.app) else {
         return false;
     };
@@ -77,16 +75,26 @@ impl Deployment {
         sought: Undeclared<'_>,
     ) -> Result<Self, CommandError> {
         let hosts = choose_hosts(&project, choice)?;
-        let reaching = reaching(session, &project)?;
-        let (reached, missing) = who_is_there(&reaching, &hosts).await;
-        let addresses = BTreeMap::new();
-        let mut deployment = Self::with(session, project, Chosen { hosts, addresses }, &reached);
+        let (mut deployment, missing) = Self::reach_bare(session, project, hosts).await?;
         if !missing.is_empty() {
             return Err(deployment.lacking(&missing).await);
         }
         let survey = deployment.survey(BTreeMap::new()).await?;
         deployment.turn_to_registered(&survey, sought)?;
         Ok(deployment)
+    }
+
+    /// Reaches hosts of which nothing is asked yet but what they know.
+    async fn reach_bare(
+        session: &Session,
+        project: Project,
+        hosts: Vec<Host>,
+    ) -> Result<(Self, Vec<(HostName, ReachError)>), CommandError> {
+        let reaching = reaching(session, &project)?;
+        let (reached, missing) = who_is_there(&reaching, &hosts).await;
+        let addresses = BTreeMap::new();
+        let chosen = Chosen { hosts, addresses };
+        Ok((Self::with(session, project, chosen, &reached), missing))
     }
 
     /// What the hosts know of the apps, with those of the environment that are declared there no more: what is done to
@@ -132,11 +140,8 @@ impl Deployment {
         if hosts.is_empty() {
             return Ok(Vec::new());
         }
-        let reaching = reaching(session, &self.project)?;
-        let (reached, missing) = who_is_there(&reaching, &hosts).await;
-        let addresses = BTreeMap::new();
-        let chosen = Chosen { hosts, addresses };
-        let mut emptied = Self::with(session, self.project.clone(), chosen, &reached);
+        let project = self.project.clone();
+        let (mut emptied, missing) = Self::reach_bare(session, project, hosts).await?;
         let mut unread = Unread::missing(&missing);
         let survey = emptied.survey_rest(&mut unread).await;
         let mut notes = emptied.undeclared(&survey);

@@ -65,17 +65,18 @@ fn to_read(
     for (member, address) in &deployment.addresses {
         let Some(generation) = current(member) else {
             // No verdict on an app: nothing says yet how healthy it should be.
-            if let Some(others) = survey.others_root(member, address) {
-                let belongs = Belonging::of(others);
-                let message = format!(
-                    "nothing is deployed to read gates of: {member}; {}",
-                    belongs.words(address)
-                );
-                return Err(CommandError::new(Exit::BLOCKED, message).hint(belongs.remedy(address)));
-            }
-            let message = format!("nothing is deployed to read gates of: {member}");
-            return Err(CommandError::new(Exit::BLOCKED, message)
-                .hint(format!("deploy it: rosey apply {}", arguments.environment)));
+            let nothing = format!("nothing is deployed to read gates of: {member}");
+            let (message, hint) = match survey.others_root(member, address).map(Belonging::of) {
+                Some(belongs) => (
+                    format!("{nothing}; {}", belongs.words(address)),
+                    belongs.remedy(address),
+                ),
+                None => (
+                    nothing,
+                    format!("deploy it: rosey apply {}", arguments.environment),
+                ),
+            };
+            return Err(CommandError::new(Exit::BLOCKED, message).hint(hint));
         };
         let version = arguments
             .version

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::base64;
 use crate::model::names::{AccountName, HostName, Tag};
 
 use super::place::Place;
@@ -29,14 +30,6 @@ pub struct Host {
     pub variables: Variables,
     /// Where it is declared.
     pub place: Place,
-}
-
-impl Host {
-    /// Whether the environment's own file declares it, not one that is included.
-    #[must_use]
-    pub fn is_of_environment(&self) -> bool {
-        self.place.source == 0
-    }
 }
 
 /// How a host is reached.
@@ -127,7 +120,7 @@ impl FromScalar for HostKey {
 /// Whether base64 is that of a whole public key: fields with their lengths before them, of which the first
 /// names the algorithm (RFC 4253, section 6.6; RFC 8709 for the length of an Ed25519 key).
 fn is_whole(algorithm: &str, key: &str) -> bool {
-    let Some(bytes) = base64(key) else {
+    let Some(bytes) = base64::decode(key) else {
         return false;
     };
     let mut fields = Vec::new();
@@ -147,29 +140,6 @@ fn is_whole(algorithm: &str, key: &str) -> bool {
     rest.is_empty() && fields.len() > 1 && fields[0] == algorithm.as_bytes() && lengths
 }
 
-/// RFC 4648, section 4; the end may be without its `=`.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=');
-    let (mut bytes, mut held, mut bits) = (Vec::new(), 0_u32, 0);
-    for letter in text.bytes() {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        held = (held << 6 | u32::from(value)) & 0xffff;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-        }
-    }
-    Some(bytes)
-}
-
 impl Host {
     /// The address that templates see: `localhost` for this machine.
     #[must_use]
@@ -184,6 +154,12 @@ impl Host {
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.reach == Reach::Local
+    }
+
+    /// Whether the environment's own file declares it, not one that is included.
+    #[must_use]
+    pub fn is_of_environment(&self) -> bool {
+        self.place.source == 0
     }
 }
 

@@ -16,6 +16,7 @@
 //!
 //! Nothing here reads a clock, a file or the network. Start reading at [`resource`].
 
+pub(crate) mod base64;
 pub mod digest;
 pub mod event;
 pub mod facts;

@@ -14,8 +14,8 @@ use hmac::{Hmac, Mac};
 use russh::keys::PublicKey;
 use sha1::Sha1;
 
-use super::base64;
 use super::pattern;
+use crate::model::base64;
 
 /// The lines of several files, in their order.
 #[derive(Debug, Clone, Default)]

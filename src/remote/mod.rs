@@ -8,7 +8,6 @@
 //! Start reading at `connect`; `host_key` is where security is decided.
 
 mod auth;
-mod base64;
 mod binary;
 mod channel;
 mod connect;

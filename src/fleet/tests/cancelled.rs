@@ -8,6 +8,13 @@ use crate::fleet::testing::{Fault, Lab, member, plan, step};
 use crate::fleet::{Canceller, MemberEnd};
 use crate::model::{Label, OutcomeKind, Wave};
 
+/// Waits until a host was told so.
+async fn told(lab: &Lab, words: &str) {
+    while lab.told(words).is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_cancel_takes_all_back_and_holds_nothing() {
     let lab = three(vec![Fault::Hang {
@@ -16,9 +23,7 @@ async fn a_cancel_takes_all_back_and_holds_nothing() {
     let (canceller, cancelling) = Canceller::new();
     let run = lab.run(two_waves());
     let cancel = async {
-        while lab.told("b steps current").is_empty() {
-            tokio::task::yield_now().await;
-        }
+        told(&lab, "b steps current").await;
         canceller.signal(15);
     };
     let ((end, _), ()) = tokio::join!(cancelled(&lab, run, &cancelling), cancel);
@@ -39,9 +44,7 @@ async fn a_cancel_before_a_point_of_no_return_goes_back() {
     let (canceller, cancelling) = Canceller::new();
     let run = lab.run(steps);
     let cancel = async {
-        while lab.told("a steps").is_empty() {
-            tokio::task::yield_now().await;
-        }
+        told(&lab, "a steps").await;
         canceller.signal(2);
     };
     let ((end, _), ()) = tokio::join!(cancelled(&lab, run, &cancelling), cancel);
@@ -73,13 +76,9 @@ async fn a_further_signal_ends_the_waiting() {
     let (canceller, cancelling) = Canceller::new();
     let run = lab.run(two_waves());
     let cancel = async {
-        while lab.told("b steps current").is_empty() {
-            tokio::task::yield_now().await;
-        }
+        told(&lab, "b steps current").await;
         canceller.signal(2);
-        while lab.told("b go-back").is_empty() {
-            tokio::task::yield_now().await;
-        }
+        told(&lab, "b go-back").await;
         canceller.signal(2);
     };
     let ((end, _), ()) = tokio::join!(cancelled(&lab, run, &cancelling), cancel);

@@ -1,4 +1,4 @@
-//! Base64 as known_hosts files use it: the standard alphabet, padded.
+//! Base64 as public keys are written in: the standard alphabet, padded (RFC 4648, section 4).
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
