@@ -531,8 +531,8 @@ impl Return<'_> {
                 && !is_final(error)
             {
                 self.trouble(kind);
-            } else if matches!(error, TakeError::Full(_)) {
-                self.trouble(&HostErrorKind::NoSpace);
+            } else if let TakeError::Unwritable { why, .. } = error {
+                self.trouble(why);
             }
             self.step_problem(&planned.steps, id, error);
         }

@@ -55,11 +55,16 @@ impl Site<'_> {
         self.kind(id).map_or(true, Kind::renews)
     }
 
-    /// Whether nobody can write any more where the app is.
+    /// Why nobody can write where the app is, if so.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        let space = self.host.space(&self.places.root);
-        space.is_ok_and(|left| left.bytes < FULL || left.inodes == 0)
+    pub fn refuses_writes(&self) -> Option<HostErrorKind> {
+        let root = &self.places.root;
+        if self.host.is_read_only(root).unwrap_or_default() {
+            return Some(HostErrorKind::ReadOnly);
+        }
+        let space = self.host.space(root);
+        let full = space.is_ok_and(|left| left.bytes < FULL || left.inodes == 0);
+        full.then_some(HostErrorKind::NoSpace)
     }
 
     /// Reads a resource as it is now.

@@ -1,6 +1,6 @@
 //! One step: read, compare, journal, change, read back.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use thiserror::Error;
 
@@ -55,9 +55,14 @@ pub enum TakeError {
     /// The journal can't be written: nothing was changed after that.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A step failed where nobody can write any more: that says nothing about the app.
-    #[error("with no space left on this host's disk: {0}")]
-    Full(StepError),
+    /// A step failed where nobody could write: that says nothing about the app.
+    #[error("while nothing could be written ({why}): {error}")]
+    Unwritable {
+        /// Why not.
+        why: HostErrorKind,
+        /// How it failed.
+        error: StepError,
+    },
     /// A fault in rosey itself; what it had changed by then isn't known.
     #[error("a fault in rosey: {0}")]
     Panic(String),
@@ -146,10 +151,13 @@ pub fn take(
         before = found;
     }
     announce(journal, way, step)?;
-    let full = Cell::new(site.is_full());
-    let look = || full.set(full.get() || site.is_full());
+    let unwritable = RefCell::new(site.refuses_writes());
+    let look = || {
+        let known = unwritable.take();
+        unwritable.replace(known.or_else(|| site.refuses_writes()));
+    };
     let taken = site.acting(journal, taking, |context| {
-        // Room may be made at any time. Whoever waits asks this again and again.
+        // Room may be made at any time, and writes be allowed. Whoever waits asks this again and again.
         let cancelled = || {
             look();
             (context.cancelled)()
@@ -164,9 +172,12 @@ pub fn take(
     if taken.as_ref().is_err_and(StepError::is_verdict) {
         look();
     }
-    let taken = taken.map_err(|error| match error.masked(site.mask) {
-        error if error.is_verdict() && full.get() => TakeError::Full(error),
-        error => error.into(),
+    let taken = taken.map_err(|error| {
+        let error = error.masked(site.mask);
+        match unwritable.take().filter(|_| error.is_verdict()) {
+            Some(why) => TakeError::Unwritable { why, error },
+            None => error.into(),
+        }
     });
     let taken = match taken {
         // It is tried again, for as long as the host refuses, and the journal has no room for every try.

@@ -355,6 +355,12 @@ pub trait ReadHost: Send + Sync {
     /// When it can't be asked.
     fn space(&self, path: &Path) -> Result<Space, HostError>;
 
+    /// Whether the file system of a path takes no writes; of what isn't there yet, that of the nearest directory above it.
+    ///
+    /// # Errors
+    /// When it can't be asked.
+    fn is_read_only(&self, path: &Path) -> Result<bool, HostError>;
+
     /// A user; none when the host has none of that name (or number, as text).
     ///
     /// # Errors

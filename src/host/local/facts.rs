@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use rustix::fs::statvfs;
+use rustix::fs::{StatVfs, StatVfsMountFlags, statvfs};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use rustix::system::uname;
@@ -21,25 +21,35 @@ pub(super) fn time() -> String {
         .to_string()
 }
 
-/// Room on the file system of the nearest directory that is there.
+/// Room on the file system of a path.
 pub(super) fn space(path: &Path) -> Result<Space, HostErrorKind> {
+    let found = file_system(path)?;
+    Ok(Space {
+        // As `df` says it, for root too: beyond that ext4 has what is root's reserve, which no app gets, and what
+        // nobody gets.
+        bytes: found.f_bavail.saturating_mul(found.f_frsize),
+        // btrfs makes inodes as they are needed and says that it has none.
+        inodes: if found.f_files == 0 {
+            u64::MAX
+        } else {
+            found.f_favail
+        },
+    })
+}
+
+/// Whether the file system of a path takes no writes: itself, or where it is mounted.
+pub(super) fn is_read_only(path: &Path) -> Result<bool, HostErrorKind> {
+    Ok(file_system(path)?
+        .f_flag
+        .contains(StatVfsMountFlags::RDONLY))
+}
+
+/// The file system of the nearest directory that is there.
+fn file_system(path: &Path) -> Result<StatVfs, HostErrorKind> {
     for place in path.ancestors() {
         match statvfs(place) {
-            Ok(found) => {
-                return Ok(Space {
-                    // As `df` says it, for root too: beyond that ext4 has what is root's reserve, which no app gets, and what
-                    // nobody gets.
-                    bytes: found.f_bavail.saturating_mul(found.f_frsize),
-                    // btrfs makes inodes as they are needed and says that it has none.
-                    inodes: if found.f_files == 0 {
-                        u64::MAX
-                    } else {
-                        found.f_favail
-                    },
-                });
-            }
             Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(errno) => return Err(errno.into()),
+            found => return Ok(found?),
         }
     }
     Err(HostErrorKind::NotFound)

@@ -113,6 +113,10 @@ impl ReadHost for LocalHost {
         facts::space(path).context("ask for space at", path)
     }
 
+    fn is_read_only(&self, path: &Path) -> Result<bool, HostError> {
+        facts::is_read_only(path).context("ask for the file system of", path)
+    }
+
     fn account(&self, user: &str) -> Result<Option<Account>, HostError> {
         self.accounts
             .account(user)

@@ -439,6 +439,7 @@ fn this_machine_knows_its_users_time_and_space() {
     assert!(host.facts().platform.starts_with("linux-"));
     let space = host.space(&place.at("not/there/yet")).unwrap();
     assert!(space.bytes > 0 && space.inodes > 0);
+    assert!(!host.is_read_only(&place.at("not/there/yet")).unwrap());
 }
 
 #[test]

@@ -148,6 +148,12 @@ impl ReadHost for MemoryHost {
         })
     }
 
+    fn is_read_only(&self, path: &Path) -> Result<bool, HostError> {
+        self.reading("ask for the file system of", path, |world| {
+            Ok(world.read_only)
+        })
+    }
+
     fn account(&self, user: &str) -> Result<Option<Account>, HostError> {
         self.reading("look up the user", Path::new(user), |world| {
             let by_number = |account: &&Account| account.user.to_string() == user;

@@ -528,7 +528,7 @@ const BOOTED: &str = "boot in vain";
 
 /// What waits for space on its way back.
 const WAITING: [&str; 4] = [
-    "not put back: with no space left",
+    "not put back: while nothing could be written",
     "not put back: enable ",
     "not put back: write file /var/lib/rosey/apps/7fd30417c7f6/stamps",
     "backup bot (bot on a) was not put back",
