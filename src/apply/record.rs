@@ -121,6 +121,9 @@ pub struct Promise {
     pub generation: Generation,
     /// What else changes in the ledger.
     pub marks: Marks,
+    /// Whether no member commits before every app of the run on this host is ready. Not so of what stays new in a run
+    /// that failed.
+    pub with_all: bool,
 }
 
 /// One record.

@@ -406,12 +406,14 @@ impl Connection {
         app: AppName,
         generation: Generation,
         marks: Marks,
+        with_all: bool,
     ) -> Result<(), AskError> {
         let request = Request::Ready {
             run,
             app,
             generation: Box::new(generation),
             marks,
+            with_all,
         };
         self.done(request, "whether it is ready").await
     }

@@ -44,7 +44,7 @@ impl Conduct {
         let mut set = self.on_each(&silent, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             let (generation, marks) = self.committed(member);
-            async move { connection.ready(run, app, generation, marks).await }
+            async move { connection.ready(run, app, generation, marks, true).await }
         });
         let mut slow = Slow::new("to be ready");
         let mut failures = Vec::new();
@@ -77,7 +77,7 @@ impl Conduct {
         let set = self.on_each(members, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             let (generation, marks) = self.committed(member);
-            async move { connection.ready(run, app, generation, marks).await }
+            async move { connection.ready(run, app, generation, marks, false).await }
         });
         let mut kept = members.clone();
         for (member, ready) in self.in_time(members, "to be ready", set).await {

@@ -368,6 +368,7 @@ fn word(request: &Request) -> String {
         Request::GoBack { all_back: true, .. } | Request::Settle { all_back: true, .. } => {
             format!("{word} all")
         }
+        Request::Ready { with_all, .. } if !with_all => format!("{word} alone"),
         _ => word,
     }
 }

@@ -225,6 +225,9 @@ pub enum Request {
         generation: Box<Generation>,
         /// What else changes in the ledger.
         marks: Marks,
+        /// Whether no member commits before every app of the run on this host is ready: as long as one of them isn't,
+        /// a helper on its own takes all of them back.
+        with_all: bool,
     },
     /// Leaves the app as it is, between old and new, and closes the journal: there is no way back
     /// any more, and not all steps are done.

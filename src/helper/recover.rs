@@ -7,7 +7,7 @@ use super::app::App;
 use super::lock::AppLock;
 use super::protocol::{AppAddress, Holder, Refusal, RefusalKind};
 use super::registry::Registry;
-use super::returning::Settling;
+use super::returning::{Settling, stays};
 use super::session::{Held, Options, Session, journal_path_in};
 use crate::apply::{Opened, journal};
 use crate::host::{Manager, WriteHost};
@@ -19,19 +19,25 @@ pub(super) const LONGEST: Duration = Duration::from_secs(30);
 /// What is written of who holds a lock for this.
 pub(super) const COMMAND: &str = "recover";
 
-/// Takes back every run that was cut off in the middle and that nobody is at. What is ready stays, and
-/// what another program wrote is left alone. While the host refuses, it is tried again.
+/// Takes back every run that was cut off in the middle and that nobody is at. What is ready stays where others may
+/// have committed, and what another program wrote is left alone. While the host refuses, it is tried again.
 pub fn recover(host: &dyn WriteHost, options: &Options) {
-    let states = retrying(options, "", || {
+    let found = retrying(options, "", || {
         let registry = Registry::open(host.as_read(), options.place(), options.seal)?;
-        Ok(registry.states(host.as_read())?)
+        let states = registry.states(host.as_read())?;
+        Ok((registry, states))
     });
+    let Some((registry, states)) = &found else {
+        return;
+    };
     // Side by side: one app may have to wait for room on its disk.
     std::thread::scope(|scope| {
-        for state in states.unwrap_or_default() {
+        for state in states {
             scope.spawn(move || {
                 let what = format!("{}: ", state.display());
-                retrying(options, &what, || recover_app(host, options, &state));
+                retrying(options, &what, || {
+                    recover_app(host, options, registry, state)
+                });
             });
         }
     });
@@ -62,11 +68,16 @@ fn retrying<T>(
     }
 }
 
-fn recover_app(host: &dyn WriteHost, options: &Options, state: &Path) -> Result<(), Refusal> {
+fn recover_app(
+    host: &dyn WriteHost,
+    options: &Options,
+    registry: &Registry,
+    state: &Path,
+) -> Result<(), Refusal> {
     let Some(told) = journal::read(host.as_read(), &journal_path_in(state))? else {
         return Ok(());
     };
-    if told.settled.is_some() || told.ready {
+    if told.settled.is_some() || stays(host, registry, &told) {
         return Ok(());
     }
     let app = App::of_journal(&told.opened, state);

@@ -10,13 +10,14 @@ use super::lock::{self, AppLock};
 use super::protocol::{AppAddress, Holder, Refusal, RefusalKind, Reply, WentBack};
 use super::recover::{COMMAND, LONGEST};
 use super::refuse::refusal;
-use super::session::{Answer, Held, OpenRun, Session, journal_path};
+use super::registry::Registry;
+use super::session::{Answer, Held, OpenRun, Session, journal_path, journal_path_in};
 use crate::apply::step::is_attendant;
 use crate::apply::{
     Back, Cancel, Cause, Journal, JournalError, Record, Returned, Settled, Told, Unfinished,
-    go_back, sweep,
+    go_back, journal, sweep,
 };
-use crate::host::{HostError, HostErrorKind};
+use crate::host::{HostError, HostErrorKind, WriteHost};
 use crate::model::{AppName, Author, EventKind, Hold, Ledger, RunId, few};
 
 /// For how long a host that refuses is asked again and again without longer pauses.
@@ -110,7 +111,7 @@ impl Session<'_> {
             return Ok(nothing());
         }
         let by_controller = matches!(settling, Settling::Controller { .. });
-        if told.ready && !by_controller {
+        if !by_controller && stays(self.host, &self.registry, &told) {
             return Ok(nothing());
         }
         // Its helper is gone, and what it had begun may still be at work on what is to be put back.
@@ -165,7 +166,7 @@ impl Session<'_> {
             }
             lock::end_holder(&place, &holder)?;
         }
-        let told = crate::apply::journal::read(self.host.as_read(), &journal_path(&app))?;
+        let told = journal::read(self.host.as_read(), &journal_path(&app))?;
         let open = told.filter(|told| told.settled.is_none());
         if open.as_ref().is_some_and(|told| &told.opened.run != run) {
             let words = format!("the run that is open for {} is another one", address.app);
@@ -238,9 +239,10 @@ impl Session<'_> {
     /// Takes all that is in the middle back, side by side: one app may have to wait for room on its disk, and the next
     /// would be away for as long. Says whether all of that could be done.
     fn all_back(&mut self, reason: &str) -> bool {
-        let in_the_middle = |told: &Told| told.settled.is_none() && !told.ready;
+        let goes_back =
+            |told: &Told| told.settled.is_none() && !stays(self.host, &self.registry, told);
         let open = self.runs.iter();
-        let open = open.filter(|(_, open)| open.journal.ask(in_the_middle));
+        let open = open.filter(|(_, open)| open.journal.ask(goes_back));
         let names: Vec<AppName> = open.map(|(name, _)| name.clone()).collect();
         let alone = |name: &AppName| {
             let held = self.held.remove(name)?;
@@ -481,6 +483,23 @@ impl Session<'_> {
         })?;
         Ok(swept?)
     }
+}
+
+/// Whether a run that was cut off stays as it is until a controller says where it goes: it is ready here, and members
+/// elsewhere may have committed. None has while an app beside it isn't ready, where all wait for all.
+pub(super) fn stays(host: &dyn WriteHost, registry: &Registry, told: &Told) -> bool {
+    let with_all = told.promise.as_ref().is_some_and(|it| it.with_all);
+    if !told.ready || !with_all {
+        return told.ready;
+    }
+    // What can't be read says nothing.
+    let states = registry.states(host.as_read()).unwrap_or_default();
+    let journals = states.iter().filter_map(|state| {
+        let read = journal::read(host.as_read(), &journal_path_in(state));
+        read.ok().flatten()
+    });
+    let mut beside = journals.filter(|it| it.opened.run == told.opened.run);
+    beside.all(|it| it.ready)
 }
 
 /// Whether the ledger already has the generation of a run: its commit was cut off just before its end.

@@ -166,6 +166,7 @@ impl Session<'_> {
         let Promise {
             mut generation,
             marks,
+            ..
         } = *promise;
         let mut ledger = ledger.take().unwrap_or_else(|| ledger::begin(&told));
         ledger::take_in(&mut ledger, &told);

@@ -275,9 +275,14 @@ impl<'h> Session<'h> {
                 app,
                 generation,
                 marks,
+                with_all,
             } => {
-                let generation = *generation;
-                self.ready(&run, &app, Promise { generation, marks })
+                let promise = Promise {
+                    generation: *generation,
+                    marks,
+                    with_all,
+                };
+                self.ready(&run, &app, promise)
             }
             Request::Stand { run, app, reason } => self.stand(&run, &app, &reason),
             Request::Commit { run, app } => self.commit(id, &run, &app),

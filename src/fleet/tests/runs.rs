@@ -306,6 +306,8 @@ async fn the_wave_that_failed_goes_back_where_that_is_declared() {
     assert_eq!(end.ends[&member("b")], MemberEnd::Back);
     assert_eq!(end.ends[&member("c")], MemberEnd::Back);
     assert_eq!(lab.host("a").ledger.holds.len(), 1);
+    // It commits though the others are back.
+    assert_eq!(lab.told("ready"), ["a ready alone"]);
 }
 
 #[tokio::test]

@@ -360,6 +360,7 @@ impl Client {
             app: AppName::new("toy").unwrap(),
             generation: Box::new(generation),
             marks: crate::helper::protocol::Marks::default(),
+            with_all: true,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Whole sessions over a pipe, on this machine, in a directory of their own.
 
+mod beside;
 mod client;
 mod commits;
 mod foreign;

@@ -146,6 +146,7 @@ impl Journey {
             app: app.clone(),
             generation: Box::new(generation(&run.0, 2, &wanted)),
             marks: Marks::default(),
+            with_all: true,
         };
         asks.push(ask("ready", ready));
         if self.bug == Some(Bug::IsReadyBeforeTheGates) {
