@@ -123,6 +123,7 @@ pub struct Promise {
     pub marks: Marks,
     /// Whether no member commits before every app of the run on this host is ready. Not so of what stays new in a run
     /// that failed.
+    #[serde(default)]
     pub with_all: bool,
 }
 
