@@ -11,6 +11,7 @@ use super::conduct::{Conduct, Interruption, failure, unpanicked};
 use super::decide::End;
 use super::ending::MemberEnd;
 use super::events::Events;
+use crate::config::OnFailure;
 use crate::helper::cannot_be_taken_back;
 use crate::helper::protocol::Marks;
 use crate::model::{AppName, EventKind, Generation, Ledger, Member, StepId, few};
@@ -41,10 +42,15 @@ impl Conduct {
     /// The first round. From its answer on a host keeps the new state if the controller is lost.
     async fn make_ready(&mut self, members: &BTreeSet<Member>) -> Result<(), Interruption> {
         let mut silent: BTreeSet<Member> = members.difference(&self.ready).cloned().collect();
+        let with_all = self.fails_whole();
         let mut set = self.on_each(&silent, |member, connection| {
             let (run, app) = (self.run.id.clone(), member.app.clone());
             let (generation, marks) = self.committed(member);
-            async move { connection.ready(run, app, generation, marks, true).await }
+            async move {
+                connection
+                    .ready(run, app, generation, marks, with_all)
+                    .await
+            }
         });
         let mut slow = Slow::new("to be ready");
         let mut failures = Vec::new();
@@ -68,6 +74,12 @@ impl Conduct {
                 None => return Err(Interruption::Failed(failures)),
             }
         }
+    }
+
+    /// Whether a failure from here on takes all apps of a host back, or none.
+    fn fails_whole(&self) -> bool {
+        let all = self.run.pace.on_failure == OnFailure::RollbackAll;
+        all && self.tracked().past_return().is_none()
     }
 
     /// Both rounds for those that stay new in a run that failed. There is no way back for the

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::app::App;
-use super::lock::AppLock;
+use super::lock::{self, AppLock};
 use super::protocol::{AppAddress, Holder, Refusal, RefusalKind};
+use super::refuse::refusal;
 use super::registry::Registry;
 use super::returning::{Settling, stays};
 use super::session::{Held, Options, Session, journal_path_in};
@@ -90,9 +91,17 @@ fn recover_app(
         since: host.time(),
         process: std::process::id(),
     };
-    // Whoever is at it sees to it: another of our kind, or the next contact.
-    let Some(lock) = AppLock::try_take_unnamed(&options.lock_of(state), &holder)? else {
-        return Ok(());
+    let place = options.lock_of(state);
+    let Some(lock) = AppLock::try_take_unnamed(&place, &holder)? else {
+        let other = lock::holder(&place);
+        // Its own helper sees to it, or another of our kind.
+        if other.as_ref().is_some_and(|it| it.run == holder.run) {
+            return Ok(());
+        }
+        // Who only marks something, or gives the lock back because another host is busy, doesn't.
+        let by = other.map_or_else(String::new, |it| format!(" by `{}`", it.command));
+        let words = format!("the lock of {} is held{by}", holder.app);
+        return Err(refusal(RefusalKind::Host, words));
     };
     let mut session = Session::alone(host, options)?;
     let name = app.address.app.clone();

@@ -498,8 +498,10 @@ pub(super) fn stays(host: &dyn WriteHost, registry: &Registry, told: &Told) -> b
         let read = journal::read(host.as_read(), &journal_path_in(state));
         read.ok().flatten()
     });
-    let mut beside = journals.filter(|it| it.opened.run == told.opened.run);
-    beside.all(|it| it.ready)
+    // Of two names for one machine each fails by itself.
+    let is_beside =
+        |it: &Told| (&it.opened.run, &it.opened.host) == (&told.opened.run, &told.opened.host);
+    journals.filter(is_beside).all(|it| it.ready)
 }
 
 /// Whether the ledger already has the generation of a run: its commit was cut off just before its end.

@@ -11,7 +11,7 @@ use crate::helper::recover::recover;
 use crate::helper::registry::{self, Registry};
 use crate::host::memory::Fault;
 use crate::host::{MemoryHost, WriteHost};
-use crate::model::{AppName, Author, Resource, RunId, State, Step};
+use crate::model::{AppName, Author, HostName, Resource, RunId, State, Step};
 use crate::step::kind::{Kind, StepContext, StepError};
 
 const APPS: [&str; 2] = ["one", "other"];
@@ -44,6 +44,11 @@ struct Two {
 
 impl Two {
     fn with(kinds: &'static [&'static dyn Kind]) -> Self {
+        Self::named(kinds, ["a", "a"])
+    }
+
+    /// The host has a name for each of the apps.
+    fn named(kinds: &'static [&'static dyn Kind], hosts: [&str; 2]) -> Self {
         let place = Place::new();
         let host = in_memory(&place);
         let state = place.state();
@@ -52,12 +57,14 @@ impl Two {
             home: None,
         };
         let registry = Registry::open(&*host, at, [3; 32]).unwrap();
+        let mut hosts = hosts.into_iter();
         let addresses = APPS.map(|name| {
             let root = place.root().join(name);
             host.put_directory(&root);
             std::fs::create_dir_all(registry.places(&root).state).unwrap();
             AppAddress {
                 app: AppName::new(name).unwrap(),
+                host: HostName::new(hosts.next().unwrap()).unwrap(),
                 root: root.to_string_lossy().into_owned(),
                 ..place.address()
             }
@@ -75,6 +82,7 @@ impl Two {
         for address in addresses {
             let mut id = place.id("note", &format!("{}/a", address.app));
             id.app = address.app.clone();
+            id.host = address.host.clone();
             let wanted = State {
                 resources: [(id, Resource::new().with("content", "1"))].into(),
             };
@@ -205,6 +213,15 @@ fn who_is_to_stay_new_without_the_others_stays_so() {
         two.ready("one", true);
         two.go_back("other");
         two.ready("one", false);
+        assert_eq!(end(two), ["one"]);
+    }
+}
+
+#[test]
+fn of_two_names_for_one_machine_each_is_by_itself() {
+    for end in [Two::lose, Two::lose_both] {
+        let mut two = Two::named(&KINDS, ["a", "b"]);
+        two.ready("one", true);
         assert_eq!(end(two), ["one"]);
     }
 }

@@ -8,6 +8,7 @@ mod forget;
 mod laws;
 mod misplaced;
 mod paths;
+mod recovered;
 mod runs;
 mod standing;
 mod struck;
