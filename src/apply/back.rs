@@ -17,8 +17,8 @@ use super::step::{TakeError, Way, in_words, is_attendant, is_same, stays, withou
 use super::sweep::sweep;
 use crate::host::{HostError, HostErrorKind};
 use crate::model::{
-    Action, EventKind, GateResult, Gates, Resource, ResourceId, ResourceKind, State, Step, StepId,
-    Thing, Value,
+    Action, EventKind, GateResult, Gates, Once, Resource, ResourceId, ResourceKind, State, Step,
+    StepId, Thing, Value,
 };
 use crate::plan::{PlanInput, looks_only, plan};
 use crate::step::kind::{Change, Kind, Named, StepError};
@@ -27,8 +27,8 @@ use crate::step::kind::{Change, Kind, Named, StepError};
 pub struct Back<'a> {
     /// Why.
     pub cause: Cause,
-    /// Whether what happens once a run (a migration) is undone too: only when all other hosts are back.
-    pub all_back: bool,
+    /// What becomes of what the run did once for all hosts.
+    pub once: Once,
     /// How many steps at a time.
     pub workers: usize,
     /// Hears what happens.
@@ -113,7 +113,7 @@ pub fn go_back(
     let mut ends = way.ends();
     let apart = way.apart.clone();
     let problems = way.returned.problems.clone();
-    if way.take(&ends.now, &ends.target)? == Once::More {
+    if way.take(&ends.now, &ends.target)? == Try::Again {
         // A manager may have been busy: what ran before the run is given one more chance.
         way.apart = apart;
         way.returned.problems = problems;
@@ -165,8 +165,8 @@ fn sweep_aloud(
 
 /// Whether a way back is worth another try at once.
 #[derive(PartialEq, Eq)]
-enum Once {
-    More,
+enum Try {
+    Again,
     Enough,
 }
 
@@ -238,7 +238,7 @@ impl Return<'_> {
     /// hosts: the release that it was run from, and the directories above that.
     fn waited_for(&self, begun: &BTreeSet<ResourceId>) -> BTreeSet<ResourceId> {
         let mut waited_for = BTreeSet::new();
-        if self.back.all_back {
+        if self.back.once != Once::Waits {
             return waited_for;
         }
         let made: Vec<_> = self
@@ -293,8 +293,10 @@ impl Return<'_> {
         id: &ResourceId,
         before: Option<&Resource>,
     ) -> Result<Option<Pair>, HostError> {
-        if !self.back.all_back && self.steps_of(id).any(|step| is_once(kind, step)) {
-            self.returned.unfinished.get_or_insert(Unfinished::Once);
+        if self.back.once != Once::Undone && self.steps_of(id).any(|step| is_once(kind, step)) {
+            if self.back.once == Once::Waits {
+                self.returned.unfinished.get_or_insert(Unfinished::Once);
+            }
             self.apart.insert(id.clone());
             return Ok(None);
         }
@@ -480,7 +482,7 @@ impl Return<'_> {
             .filter(move |step| &step.resource == id && !is_attendant(step))
     }
 
-    fn take(&mut self, now: &State, target: &State) -> Result<Once, JournalError> {
+    fn take(&mut self, now: &State, target: &State) -> Result<Try, JournalError> {
         let attendants = restores(&self.told);
         let planned = plan(&PlanInput {
             from: now,
@@ -495,7 +497,7 @@ impl Return<'_> {
                 self.returned
                     .problems
                     .push(format!("the way back can't be planned: {error}"));
-                return Ok(Once::Enough);
+                return Ok(Try::Enough);
             }
         };
         // What is back by now is not taken again: it ends before what uses it is renewed.
@@ -543,7 +545,7 @@ impl Return<'_> {
                 self.apart_with(&resource, what);
             }
         }
-        Ok(if refused { Once::More } else { Once::Enough })
+        Ok(if refused { Try::Again } else { Try::Enough })
     }
 
     fn step_problem(&mut self, steps: &[Step], id: &StepId, error: &TakeError) {

@@ -15,7 +15,7 @@ use super::deployment::{Deployment, asking};
 use super::error::CommandError;
 use super::exit::Exit;
 use super::marking::busy;
-use super::siblings::Siblings;
+use super::siblings::siblings;
 use super::surroundings::Surroundings;
 
 /// Whether a run was cut off on some member, and is to be settled before anything else is done.
@@ -36,7 +36,7 @@ pub(super) async fn settle(
     talk: &Talk,
     settling: Settling<'_>,
 ) -> Result<(), CommandError> {
-    let siblings = Siblings::of(session, deployment, survey).await?;
+    let siblings = siblings(session, deployment, survey).await?;
     let survey = &siblings.survey;
     let runs: BTreeSet<_> = settlements(survey)
         .into_iter()
@@ -71,9 +71,8 @@ pub(super) async fn settle(
         author: session.around.author(None, None),
         command: settling.command.to_owned(),
     };
-    let (fleet, addresses) = (&siblings.fleet, &siblings.addresses);
     let settled = talk.acting(async {
-        let settled = settle_all(fleet, addresses, survey, &settler, talk.events()).await;
+        let settled = settle_all(&siblings, &settler, talk.events()).await;
         talk.settled();
         settled
     });
@@ -102,6 +101,7 @@ pub(super) fn unsettled(environment: &EnvironmentName, error: SettleError) -> Co
     match error {
         SettleError::Busy { host, holder } => busy(environment, host.as_str(), &holder),
         SettleError::Ask(error) => asking(&[error]),
+        waits @ SettleError::Waits { .. } => CommandError::new(Exit::UNREACHABLE, waits),
         stuck @ SettleError::Stuck { .. } => CommandError::new(Exit::STUCK, stuck),
     }
 }

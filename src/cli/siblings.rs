@@ -7,6 +7,7 @@ use crate::fleet::declared;
 use crate::fleet::prospect::{Survey, survey};
 use crate::fleet::reach::{ReachError, connections};
 use crate::fleet::run::Fleet;
+use crate::fleet::settle::Siblings;
 use crate::helper::protocol::AppAddress;
 use crate::model::{AppName, HostName, Member};
 
@@ -18,53 +19,45 @@ use super::deployment::{
 use super::error::CommandError;
 use super::registered::{self, Undeclared, is_declared};
 
-/// What a settlement is decided on.
-pub(super) struct Siblings {
-    /// The connections.
-    pub fleet: Fleet,
-    /// Every member of a run that was cut off on a chosen host.
-    pub addresses: BTreeMap<Member, AppAddress>,
-    /// What the hosts know of them.
-    pub survey: Survey,
-}
-
-impl Siblings {
-    /// Reaches the members that weren't chosen of runs that were cut off on one that was.
-    ///
-    /// # Errors
-    /// Exit code 4 when one is out of reach that may have committed what is ready on another.
-    pub async fn of(
-        session: &Session,
-        deployment: &Deployment,
-        chosen: &Survey,
-    ) -> Result<Self, CommandError> {
-        let cut = || {
-            chosen
-                .members
-                .values()
-                .filter_map(|it| it.interrupted.as_ref())
-        };
-        let members: BTreeSet<&Member> = cut().flat_map(|it| &it.members).collect();
-        let is_ready = cut().any(|interrupted| interrupted.ready);
-        let mut siblings = Self {
-            fleet: deployment.fleet.clone(),
-            addresses: deployment.addresses.clone(),
-            survey: chosen.clone(),
-        };
-        let unchosen = Unchosen::reach(session, deployment, |it| members.contains(it)).await?;
-        if is_ready && !unchosen.missing.is_empty() {
-            let error = unreachable_hosts(&unchosen.missing);
-            return Err(error.hint(
-                "a run that was cut off may have committed there, so it isn't known where the others go",
-            ));
-        }
-        let others = survey(&unchosen.fleet, &unchosen.addresses, BTreeMap::new());
-        let others = others.await.map_err(|errors| asking(&errors))?;
-        siblings.fleet.extend(unchosen.fleet);
-        siblings.survey.members.extend(others.members);
-        siblings.addresses.extend(unchosen.addresses);
-        Ok(siblings)
+/// Reaches the members that weren't chosen of runs that were cut off on one that was.
+///
+/// # Errors
+/// Exit code 4 when one is out of reach that may have committed what is ready on another.
+pub(super) async fn siblings(
+    session: &Session,
+    deployment: &Deployment,
+    chosen: &Survey,
+) -> Result<Siblings, CommandError> {
+    let cut = || {
+        chosen
+            .members
+            .values()
+            .filter_map(|it| it.interrupted.as_ref())
+    };
+    let members: BTreeSet<&Member> = cut().flat_map(|it| &it.members).collect();
+    let is_ready = cut().any(|interrupted| interrupted.ready);
+    let mut siblings = Siblings {
+        fleet: deployment.fleet.clone(),
+        addresses: deployment.addresses.clone(),
+        survey: chosen.clone(),
+        unreached: BTreeSet::new(),
+    };
+    let unchosen = Unchosen::reach(session, deployment, |it| members.contains(it)).await?;
+    if is_ready && !unchosen.missing.is_empty() {
+        let error = unreachable_hosts(&unchosen.missing);
+        return Err(error.hint(
+            "a run that was cut off may have committed there, so it isn't known where the others go",
+        ));
     }
+    let is_missing = |it: &Member| unchosen.missing.iter().any(|(host, _)| *host == it.host);
+    let unreached = members.into_iter().filter(|it| is_missing(it));
+    siblings.unreached = unreached.cloned().collect();
+    let others = survey(&unchosen.fleet, &unchosen.addresses, BTreeMap::new());
+    let others = others.await.map_err(|errors| asking(&errors))?;
+    siblings.fleet.extend(unchosen.fleet);
+    siblings.survey.members.extend(others.members);
+    siblings.addresses.extend(unchosen.addresses);
+    Ok(siblings)
 }
 
 /// Members that weren't chosen.

@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::project::Project;
 use super::say::say;
 use super::settling::{is_needed, unsettled};
-use super::siblings::Siblings;
+use super::siblings::siblings;
 use super::surroundings::Surroundings;
 
 pub(super) async fn run(
@@ -77,19 +77,13 @@ pub(super) async fn run(
     // Each host for itself can't know where it goes: that is decided by what all of them have done.
     let survey = deployment.survey(BTreeMap::new()).await?;
     if is_needed(&survey) {
-        let siblings = Siblings::of(session, &deployment, &survey).await?;
+        let siblings = siblings(session, &deployment, &survey).await?;
         let settler = Settler {
             run: Surroundings::new_run(),
             author: session.around.author(None, None),
             command: "unlock".to_owned(),
         };
-        let settled = settle(
-            &siblings.fleet,
-            &siblings.addresses,
-            &siblings.survey,
-            &settler,
-            &events,
-        );
+        let settled = settle(&siblings, &settler, &events);
         for (member, settlement) in settled
             .await
             .map_err(|error| unsettled(&deployment.project.environment.name, error))?

@@ -17,7 +17,7 @@ use crate::helper::protocol::{
 };
 use crate::model::{
     AppName, Author, Digest, EventKind, GateResult, Gates, Generation, Hold, HostFacts, HostName,
-    Ledger, RunId, State, StepId,
+    Ledger, Once, RunId, State, StepId,
 };
 
 /// Why a helper didn't do what it was asked.
@@ -120,8 +120,8 @@ pub struct WayBack {
     pub reason: String,
     /// The hold to set, where a verdict is the reason.
     pub hold: Option<Hold>,
-    /// Whether all other hosts are back.
-    pub all_back: bool,
+    /// What becomes of what the run did once for all hosts.
+    pub once: Once,
 }
 
 /// Lets nothing through but words for a person.
@@ -290,10 +290,10 @@ impl Connection {
     pub async fn settle(
         &self,
         app: AppAddress,
-        all_back: bool,
+        once: Once,
         events: &Events,
     ) -> Result<WentBack, AskError> {
-        let request = Request::Settle { app, all_back };
+        let request = Request::Settle { app, once };
         match self.answer(request, notes(events)).await? {
             Reply::WentBack(back) => Ok(back),
             _ => Err(self.unexpected("settling a run")),
@@ -381,14 +381,14 @@ impl Connection {
             app,
             reason,
             hold,
-            all_back,
+            once,
         } = way;
         let request = Request::GoBack {
             run,
             app,
             reason,
             hold,
-            all_back,
+            once,
         };
         match self.answer(request, notes(events)).await? {
             Reply::WentBack(back) => Ok(back),

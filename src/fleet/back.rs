@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ask::{AskError, WayBack};
 use super::conduct::{Conduct, unpanicked};
-use super::ending::{MemberEnd, once_stays};
+use super::ending::{MemberEnd, once_stays, stays_done};
 use crate::helper::protocol::{RefusalKind, WentBack};
-use crate::model::{EventKind, GateResult, Member};
+use crate::model::{EventKind, GateResult, Member, Once};
 
 /// What a host said about its way back; none when nobody waited for it.
 type Said = Option<Result<WentBack, AskError>>;
 
 impl Conduct {
-    /// Tells members to go back, and records what became of each. `all`: the whole run goes
-    /// back with them, so that what happened once is undone when everybody is back.
-    pub(super) async fn go_back(&mut self, members: &BTreeSet<Member>, reason: &str, all: bool) {
+    /// Tells members to go back, and records what became of each. Who did something once for all hosts waits with its
+    /// undo until it is known where everybody ends: see [`Conduct::end_once`].
+    pub(super) async fn go_back(&mut self, members: &BTreeSet<Member>, reason: &str) {
         for member in members {
             self.events.emit(EventKind::GoingBack {
                 host: member.host.clone(),
@@ -22,39 +22,59 @@ impl Conduct {
                 reason: reason.to_owned(),
             });
         }
-        let said = self
-            .ask_back(members, reason, all && members.len() == 1)
-            .await;
-        let (waiting, rest): (Vec<_>, Vec<_>) = said
-            .into_iter()
-            .partition(|(_, said)| matches!(said, Some(Ok(back)) if back.once));
-        for (member, said) in rest {
-            self.record(&member, said, Others::Back);
-        }
-        if waiting.is_empty() {
-            return;
-        }
-        let others = members
-            .iter()
-            .filter(|member| waiting.iter().all(|(waits, _)| waits != *member))
-            .map(|member| match self.ends.get(member) {
-                Some(MemberEnd::Back) => Others::Back,
-                Some(MemberEnd::GoingBack { .. }) => Others::OnTheWay,
-                _ => Others::Elsewhere,
-            })
-            .max()
-            .unwrap_or(Others::Back);
-        if all && others == Others::Back {
-            let waiting = waiting.into_iter().map(|(member, _)| member).collect();
-            for (member, said) in self.ask_back(&waiting, reason, true).await {
-                self.record(&member, said, others);
-            }
-        } else {
-            let others = if all { others } else { Others::Elsewhere };
-            for (member, said) in waiting {
-                self.record(&member, said, others);
+        let is_last = |member| self.others(member) == Others::Back;
+        let once = match members.first() {
+            Some(only) if members.len() == 1 && is_last(only) => Once::Undone,
+            _ => Once::Waits,
+        };
+        for (member, said) in self.ask_back(members, reason, once).await {
+            match said {
+                Some(Ok(back)) if back.once => {
+                    let end = member_end(&member, Some(Ok(back.clone())), Others::OnTheWay);
+                    self.ends.insert(member.clone(), end);
+                    self.waiting.insert(member, back);
+                }
+                said => self.record(&member, said, Others::Back),
             }
         }
+    }
+
+    /// Ends what was done once for all hosts, on hosts that are back but for that: it is undone where all others are back
+    /// too, and stays done where some are new for good.
+    pub(super) async fn end_once(&mut self, reason: &str) {
+        let mut goes = BTreeMap::new();
+        for (member, back) in &self.waiting {
+            goes.insert(member.clone(), (self.others(member), back.clone()));
+        }
+        for (others, once) in [(Others::Back, Once::Undone), (Others::New, Once::Stays)] {
+            let these = goes.iter().filter(|(_, (it, _))| *it == others);
+            let these: BTreeSet<Member> = these.map(|(member, _)| member.clone()).collect();
+            for (member, said) in self.ask_back(&these, reason, once).await {
+                goes.remove(&member);
+                if once == Once::Stays {
+                    self.events.note(Some(&member.host), stays_done(&member));
+                }
+                self.record(&member, said, others);
+            }
+        }
+        for (member, (others, back)) in goes {
+            self.record(&member, Some(Ok(back)), others);
+        }
+        self.waiting.clear();
+    }
+
+    /// Where all others are, for a member that is to undo what it did once.
+    fn others(&self, member: &Member) -> Others {
+        let others = self.run.parts.keys().filter(|it| *it != member);
+        let others = others.filter(|it| !self.waiting.contains_key(*it));
+        let others = others.map(|other| match self.ends.get(other) {
+            Some(MemberEnd::Back) => Others::Back,
+            Some(MemberEnd::Committed) if other.app == member.app => Others::New,
+            Some(MemberEnd::Committed) => Others::Back,
+            Some(MemberEnd::GoingBack { .. } | MemberEnd::Unconfirmed { .. }) => Others::OnTheWay,
+            Some(MemberEnd::Stuck { .. }) | None => Others::Elsewhere,
+        });
+        others.max().unwrap_or(Others::Back)
     }
 
     /// Asks all at once and waits for everybody, or until nobody wants to wait any more.
@@ -62,7 +82,7 @@ impl Conduct {
         &self,
         members: &BTreeSet<Member>,
         reason: &str,
-        all_back: bool,
+        once: Once,
     ) -> BTreeMap<Member, Said> {
         let mut set = self.on_each(members, |member, connection| {
             let way = WayBack {
@@ -70,7 +90,7 @@ impl Conduct {
                 app: member.app.clone(),
                 reason: reason.to_owned(),
                 hold: self.hold(member),
-                all_back,
+                once,
             };
             let events = self.events.clone();
             async move { connection.go_back(way, &events).await }
@@ -133,7 +153,10 @@ impl Conduct {
 /// Where those are for whom a member waits that is to undo what happened once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Others {
+    /// All are back; those of other apps may be new, which have things of their own to do once.
     Back,
+    /// Some are new for good.
+    New,
     /// They can't be read, and go back by themselves: nobody is needed, only the next command.
     OnTheWay,
     /// They stay, or a person is needed.

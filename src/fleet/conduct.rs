@@ -15,7 +15,7 @@ use super::ending::{self, MemberEnd, Stopped};
 use super::events::Events;
 use super::progress::Progress;
 use super::run::{Cause, ContentSource, Failure, Fleet, Part, Run, RunEnd};
-use crate::helper::protocol::{Holder, RefusalKind};
+use crate::helper::protocol::{Holder, RefusalKind, WentBack};
 use crate::model::{EventKind, Hold, HostName, Member, Outcome, OutcomeKind};
 
 /// The exit code of a plan that has become stale, by the contract.
@@ -34,6 +34,8 @@ pub(super) struct Conduct {
     _watches: JoinSet<()>,
     /// What became of members that take part no more.
     pub(super) ends: BTreeMap<Member, MemberEnd>,
+    /// Members that are back but for what they did once for all hosts, which waits for where the others end.
+    pub(super) waiting: BTreeMap<Member, WentBack>,
     /// Members that said that they are ready.
     pub(super) ready: BTreeSet<Member>,
     /// Hosts that have yet to answer something that isn't waited for any more: nothing else is asked of them.
@@ -101,6 +103,7 @@ impl Conduct {
             lost,
             _watches: watches,
             ends: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             ready: BTreeSet::new(),
             unanswered: BTreeSet::new(),
             put_up_with: BTreeSet::new(),
@@ -159,12 +162,13 @@ impl Conduct {
             self.refuse(interruption);
             // Nothing has changed anywhere; this closes the journals that were opened.
             let members = self.taking_part();
-            self.go_back(&members, &reason, true).await;
+            self.go_back(&members, &reason).await;
             return;
         }
         if let Some(end) = self.forward().await {
             self.end(end).await;
         }
+        self.end_once(&self.why_stopped()).await;
     }
 
     /// Everything up to the end of the last wave, then the two rounds. None when all of it went
@@ -218,7 +222,7 @@ impl Conduct {
         match decision {
             Decision::GoOn { back } => {
                 self.put_up_with.extend(failed);
-                self.go_back(&back, &reason, false).await;
+                self.go_back(&back, &reason).await;
                 None
             }
             Decision::End(end) => {
@@ -235,8 +239,7 @@ impl Conduct {
     /// Brings every member to where it ends.
     async fn end(&mut self, end: End) {
         let reason = self.why_stopped();
-        let all = end.keep.is_empty() && end.stand.is_empty() && self.ends_are_back();
-        self.go_back(&end.back, &reason, all).await;
+        self.go_back(&end.back, &reason).await;
         self.stand(&end.stand).await;
         self.keep(&end.keep).await;
     }
@@ -245,10 +248,6 @@ impl Conduct {
     fn is_inconclusive(&self) -> bool {
         let mut failures = self.failures.iter();
         !self.failures.is_empty() && failures.all(|it| it.cause == Cause::Inconclusive)
-    }
-
-    fn ends_are_back(&self) -> bool {
-        self.ends.values().all(|end| *end == MemberEnd::Back)
     }
 
     fn refuse(&mut self, interruption: Interruption) {

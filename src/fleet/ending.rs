@@ -34,6 +34,11 @@ pub(super) fn once_stays(member: &Member) -> String {
     format!("{member}: what ran once for all hosts is not undone, because not all of them are back")
 }
 
+/// What is told of a member that is back but for what it did once, which others need.
+pub(super) fn stays_done(member: &Member) -> String {
+    format!("{member}: what ran once for all hosts stays done, because others are new and need it")
+}
+
 /// Why a run ended before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {

@@ -93,13 +93,18 @@ impl Conduct {
         });
         let mut kept = members.clone();
         for (member, ready) in self.in_time(members, "to be ready", set).await {
-            if let Err(error) = ready {
-                kept.remove(&member);
-                self.stuck(
-                    &member,
-                    format!("{member} is new, and isn't ready to stay so: {error}"),
-                );
+            let Err(error) = ready else { continue };
+            kept.remove(&member);
+            if error.is_refusal() || self.tracked().past_return().is_some() {
+                let text = format!("{member} is new, and isn't ready to stay so: {error}");
+                self.stuck(&member, text);
+                continue;
             }
+            let reason = format!(
+                "{error}; it goes back by itself, unless it has heard that it is to stay: the next command settles that"
+            );
+            self.events.note(Some(&member.host), reason.clone());
+            self.ends.insert(member, MemberEnd::GoingBack { reason });
         }
         let failed = self.failed_here(&kept);
         self.commit(&kept).await;
@@ -200,7 +205,7 @@ impl Conduct {
             // Nobody has committed, so this ends with everybody old, if the plan allows it.
             if let Some(end) = self.weigh(Interruption::Failed(failures), members).await {
                 let reason = "no host could commit";
-                self.go_back(&end.back, reason, end.keep.is_empty()).await;
+                self.go_back(&end.back, reason).await;
                 for member in end.keep.union(&end.stand) {
                     self.stuck(member, format!("{member} is new and could not commit"));
                 }

@@ -8,12 +8,12 @@ use tokio::task::JoinSet;
 
 use super::ask::{AskError, Locked};
 use super::conduct::unpanicked;
-use super::ending::once_stays;
+use super::ending::{once_stays, stays_done};
 use super::events::Events;
 use super::prospect::Survey;
 use super::run::Fleet;
 use crate::helper::protocol::{AppAddress, Holder, Interrupted, WentBack};
-use crate::model::{Author, EventKind, HostName, Member, RunId, few};
+use crate::model::{Author, EventKind, HostName, Member, Once, RunId, few};
 
 /// Where a member goes whose run was cut off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +50,14 @@ pub enum SettleError {
     /// A host refuses or is out of reach.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// It is back but for what it did once for all hosts, because it isn't known whether the others are back.
+    #[error("what {member} has done once for all hosts is undone when {others} can be asked")]
+    Waits {
+        /// The member.
+        member: Member,
+        /// The others, in words.
+        others: String,
+    },
     /// Something couldn't be put back: a person is needed.
     #[error("the run {run} was cut off on {member} and can't be settled: {}", .problems.join("; "))]
     Stuck {
@@ -81,11 +89,8 @@ pub fn settlements(survey: &Survey) -> BTreeMap<Member, Settlement> {
         let Some(interrupted) = surveyed.interrupted.clone() else {
             continue;
         };
-        let others = interrupted.members.iter().filter(|it| *it != member);
-        let committed = others
-            .filter_map(|other| survey.members.get(other)?.ledger.as_ref())
-            .flat_map(|ledger| &ledger.generations)
-            .any(|it| it.run.as_ref() == Some(&interrupted.run));
+        let mut others = interrupted.members.iter().filter(|it| *it != member);
+        let committed = others.any(|other| has_committed(survey, other, &interrupted.run));
         // Before it was ready none could have committed with it: it was on its way back.
         let way = if committed && interrupted.ready {
             Way::Forward
@@ -97,31 +102,51 @@ pub fn settlements(survey: &Survey) -> BTreeMap<Member, Settlement> {
     settlements
 }
 
+/// Whether a member's ledger has the generation of a run.
+fn has_committed(survey: &Survey, member: &Member, run: &RunId) -> bool {
+    let ledger = survey.members.get(member).and_then(|it| it.ledger.as_ref());
+    let mut generations = ledger.into_iter().flat_map(|it| &it.generations);
+    generations.any(|it| it.run.as_ref() == Some(run))
+}
+
+/// All members of runs that were cut off.
+#[derive(Clone)]
+pub struct Siblings {
+    /// The connections.
+    pub fleet: Fleet,
+    /// Every member that could be asked.
+    pub addresses: BTreeMap<Member, AppAddress>,
+    /// What the hosts know of them.
+    pub survey: Survey,
+    /// Those that are out of reach.
+    pub unreached: BTreeSet<Member>,
+}
+
 /// Settles every run that was cut off. Says of each member where it went.
 ///
 /// # Errors
 /// The worst thing that is in the way; the others are told. Members that can be settled are.
 pub async fn settle(
-    fleet: &Fleet,
-    addresses: &BTreeMap<Member, AppAddress>,
-    survey: &Survey,
+    siblings: &Siblings,
     settler: &Settler,
     events: &Events,
 ) -> Result<BTreeMap<Member, Settlement>, SettleError> {
-    let settlements = settlements(survey);
+    let settlements = settlements(&siblings.survey);
     if settlements.is_empty() {
         return Ok(settlements);
     }
     let hosts: BTreeSet<HostName> = settlements.keys().map(|it| it.host.clone()).collect();
     let settling = Settling {
-        fleet,
-        addresses,
-        survey,
+        siblings,
         settlements: &settlements,
         events,
     };
     let settled = settle_locked(&settling, settler).await;
-    for connection in fleet.values().filter(|it| hosts.contains(it.host())) {
+    for connection in siblings
+        .fleet
+        .values()
+        .filter(|it| hosts.contains(it.host()))
+    {
         if let Err(error) = connection.unlock(settler.run.clone()).await {
             events.note(Some(connection.host()), error.to_string());
         }
@@ -132,18 +157,18 @@ pub async fn settle(
 /// Locks what is to be settled, and settles it. Who is busy or lost keeps nobody waiting whose way doesn't depend on it.
 async fn settle_locked(settling: &Settling<'_>, settler: &Settler) -> Result<(), SettleError> {
     let mut errors = Vec::new();
-    let mut missing = BTreeSet::new();
+    let mut missing = settling.siblings.unreached.clone();
     for (member, holder) in settling.held() {
         let host = member.host.clone();
         errors.push(SettleError::Busy { host, holder });
         missing.insert(member.clone());
     }
-    for (host, connection) in settling.fleet {
+    for (host, connection) in &settling.siblings.fleet {
         let members = settling.settlements.keys();
         let members: Vec<_> = members.filter(|member| member.host == *host).collect();
         let apps: Vec<_> = members
             .iter()
-            .filter_map(|it| settling.addresses.get(it))
+            .filter_map(|it| settling.siblings.addresses.get(it))
             .cloned()
             .collect();
         if apps.is_empty() {
@@ -190,9 +215,7 @@ async fn settle_locked(settling: &Settling<'_>, settler: &Settler) -> Result<(),
 
 /// What is settled, and through what.
 struct Settling<'a> {
-    fleet: &'a Fleet,
-    addresses: &'a BTreeMap<Member, AppAddress>,
-    survey: &'a Survey,
+    siblings: &'a Siblings,
     settlements: &'a BTreeMap<Member, Settlement>,
     events: &'a Events,
 }
@@ -211,7 +234,7 @@ impl Settling<'_> {
 
     /// Members that somebody is at, whom others may have to follow. Who is on its way back commits no more.
     fn held(&self) -> impl Iterator<Item = (&Member, Box<Holder>)> {
-        let members = self.survey.members.iter();
+        let members = self.siblings.survey.members.iter();
         members.filter_map(|(member, app)| {
             let holder = app.holder.clone()?;
             let mut others = self.settlements.iter();
@@ -248,7 +271,7 @@ impl Settling<'_> {
     async fn forward(&self, members: &BTreeSet<Member>) -> Vec<SettleError> {
         let mut set = JoinSet::new();
         for member in members {
-            let connection = self.fleet.get(&member.host).cloned();
+            let connection = self.siblings.fleet.get(&member.host).cloned();
             if let (Some(connection), Some(run)) = (connection, self.run(member)) {
                 let member = member.clone();
                 set.spawn(async move {
@@ -290,56 +313,71 @@ impl Settling<'_> {
         }
         let mut errors = Vec::new();
         let mut waiting = BTreeSet::new();
-        for (member, run, said) in self.ask_back(members, false).await {
+        for (member, run, said) in self.ask_back(members, Once::Waits).await {
             match said {
                 Ok(back) if back.once => drop(waiting.insert(member)),
                 said => errors.extend(self.record(&member, run, said).err()),
             }
         }
+        // Members of the same app that are new for good need it.
+        let (needed, mut waiting): (BTreeSet<_>, BTreeSet<_>) =
+            waiting.into_iter().partition(|it| self.is_needed(it));
+        for (member, run, said) in self.ask_back(&needed, Once::Stays).await {
+            self.events.note(Some(&member.host), stays_done(&member));
+            errors.extend(self.record(&member, run, said).err());
+        }
         waiting.retain(|member| {
             let others = others_of(member, missing);
             if let Some(others) = &others {
-                let text = format!(
-                    "what {member} has done once for all hosts is undone when {others} can be asked"
-                );
-                self.events.note(Some(&member.host), text);
+                errors.push(SettleError::Waits {
+                    member: member.clone(),
+                    others: others.clone(),
+                });
             }
             others.is_none()
         });
-        if waiting.is_empty() {
-            return errors;
-        }
-        // Runs that have committed somewhere still need what they did once, and so do hosts that aren't back.
-        let committed = |member: &Member| {
-            let mut settlements = self.settlements.iter();
-            let run = self.run(member);
-            settlements
-                .any(|(_, it)| Some(&it.interrupted.run) == run.as_ref() && it.way == Way::Forward)
+        let once = match errors.is_empty() {
+            true => Once::Undone,
+            false => Once::Waits,
         };
-        let undone = errors.is_empty() && !waiting.iter().any(committed);
-        for (member, run, said) in self.ask_back(&waiting, undone).await {
+        for (member, run, said) in self.ask_back(&waiting, once).await {
             errors.extend(self.record(&member, run, said).err());
         }
         errors
     }
 
+    /// Whether others of a member's app have committed its run, or do so now.
+    fn is_needed(&self, member: &Member) -> bool {
+        let Some(Settlement { interrupted, .. }) = self.settlements.get(member) else {
+            return false;
+        };
+        let mut others = interrupted.members.iter();
+        others.any(|other| {
+            let goes = self.settlements.get(other);
+            let forward = goes
+                .is_some_and(|it| it.way == Way::Forward && it.interrupted.run == interrupted.run);
+            let has = has_committed(&self.siblings.survey, other, &interrupted.run);
+            other != member && other.app == member.app && (forward || has)
+        })
+    }
+
     async fn ask_back(
         &self,
         members: &BTreeSet<Member>,
-        all_back: bool,
+        once: Once,
     ) -> Vec<(Member, RunId, Result<WentBack, AskError>)> {
         let mut set = JoinSet::new();
         for member in members {
             let (Some(connection), Some(address), Some(run)) = (
-                self.fleet.get(&member.host).cloned(),
-                self.addresses.get(member).cloned(),
+                self.siblings.fleet.get(&member.host).cloned(),
+                self.siblings.addresses.get(member).cloned(),
                 self.run(member),
             ) else {
                 continue;
             };
             let (member, events) = (member.clone(), self.events.clone());
             set.spawn(async move {
-                let said = connection.settle(address, all_back, &events).await;
+                let said = connection.settle(address, once, &events).await;
                 (member, run, said)
             });
         }
@@ -422,12 +460,23 @@ mod tests {
     }
 
     async fn settled(lab: &Lab) -> Result<BTreeMap<Member, Settlement>, SettleError> {
-        let addresses = addresses();
-        let survey = survey(&lab.fleet, &addresses, BTreeMap::new())
-            .await
-            .unwrap();
+        settled_without(lab, &[]).await
+    }
+
+    async fn settled_without(
+        lab: &Lab,
+        unreached: &[&str],
+    ) -> Result<BTreeMap<Member, Settlement>, SettleError> {
+        let mut siblings = Siblings {
+            fleet: lab.fleet.clone(),
+            addresses: addresses(),
+            survey: Survey::default(),
+            unreached: unreached.iter().map(|host| member(host)).collect(),
+        };
+        let (fleet, addresses) = (&siblings.fleet, &siblings.addresses);
+        siblings.survey = survey(fleet, addresses, BTreeMap::new()).await.unwrap();
         let (events, _receiver) = testing::events();
-        settle(&lab.fleet, &addresses, &survey, &settler(), &events).await
+        settle(&siblings, &settler(), &events).await
     }
 
     #[tokio::test]
@@ -595,5 +644,27 @@ mod tests {
         );
         assert!(lab.told("settle").is_empty());
         assert!(lab.host("a").locked.is_none());
+    }
+
+    #[tokio::test]
+    async fn what_happened_once_waits_for_who_is_out_of_reach() {
+        let lab = Lab::new(&[("a", vec![Fault::Once])]);
+        cut_off(&lab, "a", false);
+        let error = settled_without(&lab, &["b"]).await.unwrap_err();
+        let words = "what app on a has done once for all hosts is undone when b can be asked";
+        assert_eq!(error.to_string(), words);
+        assert_eq!(lab.told("settle"), ["a settle"]);
+    }
+
+    // As `on-failure "stop"` leaves it: who migrated has failed, and the others have committed.
+    #[tokio::test]
+    async fn what_happened_once_stays_where_others_have_committed() {
+        let lab = Lab::new(&[("a", vec![Fault::Once]), ("b", vec![])]);
+        cut_off(&lab, "a", false);
+        let committed = generation(2, Some(1));
+        lab.host("b").ledger.generations.push(committed);
+        settled(&lab).await.unwrap();
+        assert_eq!(lab.told("settle"), ["a settle", "a settle from what stays"]);
+        assert!(lab.host("a").open.is_none());
     }
 }

@@ -25,7 +25,7 @@ use crate::host::Owner;
 use crate::model::gate::GateClass;
 use crate::model::{
     Action, AppName, Digest, EnvironmentName, Event, EventKind, GateResult, Gates, Generation,
-    HostFacts, HostName, Ledger, Member, Plan, RunId, State, StepId, StepKind, Verdict,
+    HostFacts, HostName, Ledger, Member, Once, Plan, RunId, State, StepId, StepKind, Verdict,
 };
 
 pub(crate) use samples::{address, app, author, generation, host, ledger, member, plan, step};
@@ -365,9 +365,11 @@ fn word(request: &Request) -> String {
             let names = steps.iter().map(|id| id.0.rsplit(':').next().unwrap());
             format!("{word} {}", names.collect::<Vec<_>>().join(" "))
         }
-        Request::GoBack { all_back: true, .. } | Request::Settle { all_back: true, .. } => {
-            format!("{word} all")
-        }
+        Request::GoBack { once, .. } | Request::Settle { once, .. } => match once {
+            Once::Waits => word,
+            Once::Undone => format!("{word} all"),
+            Once::Stays => format!("{word} from what stays"),
+        },
         Request::Ready { with_all, .. } if !with_all => format!("{word} alone"),
         _ => word,
     }
@@ -411,10 +413,10 @@ impl FakeHost {
                 done(Reply::Gates(vec![gate(failed)]))
             }
             Request::Lock { run, .. } => self.lock(run),
-            Request::Settle { all_back, .. } => {
+            Request::Settle { once, .. } => {
                 assert!(self.locked.is_some(), "not locked");
                 match self.open {
-                    Some(_) => self.go_back(all_back, None),
+                    Some(_) => self.go_back(once, None),
                     None => done(Reply::WentBack(went_back(None))),
                 }
             }
@@ -444,7 +446,7 @@ impl FakeHost {
                 Deed::Pack(Vec::new(), bytes.into_bytes(), Reply::Supplied(here))
             }
             Request::Steps { steps, app, .. } => self.steps(name, &app, steps),
-            Request::GoBack { all_back, hold, .. } => self.go_back(all_back, hold),
+            Request::GoBack { once, hold, .. } => self.go_back(once, hold),
             Request::Ready { .. } if self.is_half() => done(refused(RefusalKind::Internal)),
             Request::Stand { reason, .. } => {
                 self.open = None;
@@ -544,9 +546,9 @@ impl FakeHost {
         Deed::Answer(events, Reply::Steps { failed: None })
     }
 
-    fn go_back(&mut self, all_back: bool, hold: Option<crate::model::Hold>) -> Deed {
+    fn go_back(&mut self, once: Once, hold: Option<crate::model::Hold>) -> Deed {
         let mut back = went_back(self.open.clone());
-        if self.fault(|fault| matches!(fault, Fault::Once)) && !all_back {
+        if self.fault(|fault| matches!(fault, Fault::Once)) && once == Once::Waits {
             back.once = true;
             return Deed::Answer(Vec::new(), Reply::WentBack(back));
         }

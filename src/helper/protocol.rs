@@ -16,7 +16,7 @@ use crate::content::{Manifest, PathChange};
 use crate::host::Owner;
 use crate::model::{
     AppName, Author, Digest, EnvironmentName, EventKind, Finding, GateResult, Gates, Generation,
-    Hold, HostFacts, HostName, Ledger, Member, Plan, ResourceId, RunId, State, StepId,
+    Hold, HostFacts, HostName, Ledger, Member, Once, Plan, ResourceId, RunId, State, StepId,
 };
 pub use crate::model::{Marks, Restated};
 
@@ -155,8 +155,8 @@ pub enum Request {
     Settle {
         /// The app.
         app: AppAddress,
-        /// Whether all other hosts are back; as in [`Request::GoBack`].
-        all_back: bool,
+        /// As in [`Request::GoBack`].
+        once: Once,
     },
     /// Opens the journal of a run for an app. The lock is held.
     Begin(Box<Begin>),
@@ -209,10 +209,8 @@ pub enum Request {
         reason: String,
         /// The hold to set, where a verdict is the reason.
         hold: Option<Hold>,
-        /// Whether all other hosts are back, so that what happened once a run (a migration) is
-        /// undone too. Without it that is left, [`WentBack::once`] says so, and the journal stays
-        /// open until it is asked again.
-        all_back: bool,
+        /// What becomes of what it did once for all hosts. Where that waits, [`WentBack::once`] says so.
+        once: Once,
     },
     /// From here on the new state is kept if the controller is lost. What a commit makes of it lies
     /// in the journal from then on, whoever asks for that.

@@ -18,7 +18,7 @@ use crate::apply::{
     go_back, journal, sweep,
 };
 use crate::host::{HostError, HostErrorKind, WriteHost};
-use crate::model::{AppName, Author, EventKind, Hold, Ledger, RunId, few};
+use crate::model::{AppName, Author, EventKind, Hold, Ledger, Once, RunId, few};
 
 /// For how long a host that refuses is asked again and again without longer pauses.
 const SOON: Duration = Duration::from_secs(60);
@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who settles a run that was cut off.
 pub(super) enum Settling {
-    /// A controller, which knows whether all other hosts are back.
-    Controller { all_back: bool },
+    /// A controller, which knows where the other hosts are.
+    Controller { once: Once },
     /// Nobody but this host.
     Alone,
 }
@@ -37,7 +37,7 @@ pub(super) enum Settling {
 /// Why and how far to go back.
 struct Asked {
     cause: Cause,
-    all_back: bool,
+    once: Once,
     /// Whether somebody is there to be told; else the ledger keeps a notice.
     told: bool,
 }
@@ -49,7 +49,7 @@ impl Session<'_> {
         run: &RunId,
         app: &AppName,
         (reason, hold): (String, Option<Hold>),
-        all_back: bool,
+        once: Once,
     ) -> Answer {
         let held = self.locked(app)?;
         let app = held.app.clone();
@@ -60,7 +60,7 @@ impl Session<'_> {
                 hold,
                 ..Cause::default()
             },
-            all_back,
+            once,
             // Until it unlocks nobody knows whether the controller still waits for the answer.
             told: false,
         };
@@ -75,16 +75,16 @@ impl Session<'_> {
                 hold: None,
                 ..Cause::default()
             },
-            all_back: true,
+            once: Once::Undone,
             told: true,
         };
         self.take_back(id, app, &asked).map(drop)
     }
 
     /// Takes the way back of a run that was cut off, if there is one.
-    pub(super) fn settle(&mut self, id: u64, address: &AppAddress, all_back: bool) -> Answer {
+    pub(super) fn settle(&mut self, id: u64, address: &AppAddress, once: Once) -> Answer {
         let app = self.locked(&address.app)?.app.clone();
-        let settling = Settling::Controller { all_back };
+        let settling = Settling::Controller { once };
         Ok(Reply::WentBack(self.settle_app(id, &app, &settling)?))
     }
 
@@ -123,7 +123,10 @@ impl Session<'_> {
                 hold: None,
                 ..Cause::default()
             },
-            all_back: matches!(settling, Settling::Controller { all_back: true }),
+            once: match settling {
+                Settling::Controller { once } => *once,
+                Settling::Alone => Once::Waits,
+            },
             told: by_controller,
         };
         self.take_back(id, app, &asked)
@@ -212,7 +215,7 @@ impl Session<'_> {
         let settled = if open.is_some_and(|told| told.ready) {
             Ok(nothing())
         } else {
-            self.settle_app(id, &app, &Settling::Controller { all_back: false })
+            self.settle_app(id, &app, &Settling::Controller { once: Once::Waits })
         };
         self.runs.remove(&address.app);
         self.held.remove(&address.app);
@@ -270,7 +273,7 @@ impl Session<'_> {
                     hold: None,
                     ..Cause::default()
                 },
-                all_back: false,
+                once: Once::Waits,
                 told: false,
             };
             // What it came to is in the journal and the ledger: nobody else is there.
@@ -399,7 +402,7 @@ impl Session<'_> {
         self.with_site(app, run, |site| {
             let back = Back {
                 cause: asked.cause.clone(),
-                all_back: asked.all_back,
+                once: asked.once,
                 workers: self.options.workers,
                 tell: &|event| out.event(id, event),
                 judge: &|gates| {

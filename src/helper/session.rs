@@ -252,7 +252,7 @@ impl<'h> Session<'h> {
                 self.watch(guard);
                 answer
             }
-            Request::Settle { app, all_back } => self.settle(id, &app, all_back),
+            Request::Settle { app, once } => self.settle(id, &app, once),
             Request::Begin(begin) => self.begin(id, *begin),
             Request::Manifests { app, trees } => self.known_manifests(&app, trees),
             Request::Lacking {
@@ -268,8 +268,8 @@ impl<'h> Session<'h> {
                 app,
                 reason,
                 hold,
-                all_back,
-            } => self.go_back(id, &run, &app, (reason, hold), all_back),
+                once,
+            } => self.go_back(id, &run, &app, (reason, hold), once),
             Request::Ready {
                 run,
                 app,

@@ -448,7 +448,7 @@ impl Run {
                         hold: None,
                         ..Cause::default()
                     },
-                    all_back: true,
+                    once: crate::model::Once::Undone,
                     workers: 1,
                     tell: &|_| {},
                     judge: &|_| Vec::new(),

@@ -2,6 +2,7 @@
 
 mod cancelled;
 mod connection;
+mod once;
 mod runs;
 
 use std::sync::Arc;

@@ -311,6 +311,40 @@ async fn the_wave_that_failed_goes_back_where_that_is_declared() {
 }
 
 #[tokio::test]
+async fn who_goes_back_with_the_rest_is_ready_with_all() {
+    for on_failure in [OnFailure::RollbackAll, OnFailure::RollbackWave] {
+        let lab = three(vec![]);
+        let mut run = lab.run(two_waves());
+        run.pace.on_failure = on_failure;
+        conducted(&lab, run).await;
+        let with_all = on_failure == OnFailure::RollbackAll;
+        let alone = lab.told("ready alone").len();
+        assert_eq!(alone, if with_all { 0 } else { 3 });
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_kept_and_lost_needs_nobody() {
+    let failed = Fault::Step {
+        name: "current",
+        verdict: true,
+    };
+    let lost = Fault::Lost {
+        at: "ready",
+        after: false,
+    };
+    let lab = Lab::new(&[("a", vec![lost]), ("b", vec![failed]), ("c", vec![])]);
+    let mut run = lab.run(two_waves());
+    run.pace.on_failure = OnFailure::RollbackWave;
+    let (end, _) = conducted(&lab, run).await;
+    assert_eq!(said(&end), (OutcomeKind::GoingBack, 18));
+    assert!(matches!(
+        end.ends[&member("a")],
+        MemberEnd::GoingBack { .. }
+    ));
+}
+
+#[tokio::test]
 async fn a_failure_that_is_allowed_leaves_the_others_new() {
     let lab = three(vec![Fault::Step {
         name: "current",
@@ -365,69 +399,6 @@ async fn a_round_that_lasts_is_told_with_those_that_it_waits_for() {
     let (end, told) = tokio::join!(run, cancel);
     assert_eq!(told, ["b to be ready"]);
     assert_eq!(said(&end), (OutcomeKind::Cancelled, 143));
-}
-
-#[tokio::test]
-async fn what_happened_once_is_undone_last() {
-    let lab = Lab::new(&[
-        ("a", vec![Fault::Once]),
-        ("b", vec![]),
-        (
-            "c",
-            vec![Fault::Step {
-                name: "current",
-                verdict: true,
-            }],
-        ),
-    ]);
-    let (end, _) = conducted(&lab, lab.run(two_waves())).await;
-    assert_eq!(said(&end), (OutcomeKind::RolledBack, 7));
-    let told = lab.told("go-back");
-    assert_eq!(told.len(), 4);
-    assert_eq!(told[3], "a go-back all");
-}
-
-#[tokio::test]
-async fn what_happened_once_stays_while_a_host_is_not_back() {
-    let lab = Lab::new(&[
-        ("a", vec![Fault::Once]),
-        (
-            "b",
-            vec![Fault::Lost {
-                at: "go-back",
-                after: false,
-            }],
-        ),
-        (
-            "c",
-            vec![Fault::Step {
-                name: "current",
-                verdict: true,
-            }],
-        ),
-    ]);
-    let (end, _) = conducted(&lab, lab.run(two_waves())).await;
-    // Nobody is needed: the host that is lost goes back by itself, and the next command undoes the rest.
-    assert_eq!(said(&end), (OutcomeKind::GoingBack, 18));
-    assert!(lab.told("go-back all").is_empty());
-}
-
-#[tokio::test]
-async fn what_happened_once_stays_while_a_person_is_needed() {
-    let lab = Lab::new(&[
-        ("a", vec![Fault::Once]),
-        ("b", vec![Fault::NotBack]),
-        (
-            "c",
-            vec![Fault::Step {
-                name: "current",
-                verdict: true,
-            }],
-        ),
-    ]);
-    let (end, _) = conducted(&lab, lab.run(two_waves())).await;
-    assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
-    assert!(lab.told("go-back all").is_empty());
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ impl Two {
             app: AppName::new(name).unwrap(),
             reason: "a gate failed".to_owned(),
             hold: None,
-            all_back: false,
+            once: crate::model::Once::Waits,
         });
         assert!(matches!(back, Reply::WentBack(_)), "{back:?}");
     }

@@ -60,7 +60,7 @@ fn nobody_goes_back_from_what_the_ledger_has() {
         app: AppName::new("toy").unwrap(),
         reason: "too late".to_owned(),
         hold: None,
-        all_back: true,
+        once: crate::model::Once::Undone,
     });
     match back {
         Reply::Refused(refusal) => assert_eq!(refusal.kind, RefusalKind::Internal),

@@ -20,7 +20,7 @@ fn go_back(run: &str) -> Request {
         app: AppName::new("toy").unwrap(),
         reason: "a gate failed".to_owned(),
         hold: None,
-        all_back: true,
+        once: crate::model::Once::Undone,
     }
 }
 
@@ -122,7 +122,7 @@ fn going_back_on_request_and_again() {
         app: AppName::new("toy").unwrap(),
         reason: "a gate failed".to_owned(),
         hold: None,
-        all_back: true,
+        once: crate::model::Once::Undone,
     };
     match client.ask(go_back()) {
         Reply::WentBack(went) => assert_eq!((went.steps, went.problems.len()), (1, 0)),
@@ -159,7 +159,7 @@ fn what_is_ready_is_kept_and_settled_by_the_next() {
     let app = place.address();
     match next.ask(Request::Settle {
         app,
-        all_back: true,
+        once: crate::model::Once::Undone,
     }) {
         Reply::WentBack(went) => assert_eq!(went.run, Some(RunId("1".to_owned()))),
         other => panic!("{other:?}"),
@@ -302,7 +302,7 @@ fn a_way_back_that_is_cut_off_once_it_is_recorded_needs_no_room_a_second_time() 
             let app = place.address();
             let settled = next.ask(Request::Settle {
                 app,
-                all_back: true,
+                once: crate::model::Once::Undone,
             });
             assert!(matches!(settled, Reply::WentBack(_)), "{settled:?}");
         } else {

@@ -75,7 +75,7 @@ fn nor_does_anybody_who_asks_for_it() {
         app: AppName::new("toy").unwrap(),
         reason: "a gate failed".to_owned(),
         hold: None,
-        all_back: true,
+        once: crate::model::Once::Undone,
     });
     match back {
         Reply::WentBack(back) => assert_eq!((back.steps, back.problems.len()), (0, 1)),

@@ -466,7 +466,7 @@ impl App {
                         hold: None,
                         ..Cause::default()
                     },
-                    all_back: true,
+                    once: crate::model::Once::Undone,
                     workers: 1,
                     tell,
                     judge: &|_| Vec::new(),

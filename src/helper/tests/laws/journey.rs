@@ -186,7 +186,7 @@ impl Journey {
     pub fn settle(&self) -> Request {
         Request::Settle {
             app: self.address(),
-            all_back: true,
+            once: crate::model::Once::Undone,
         }
     }
 
@@ -196,7 +196,7 @@ impl Journey {
             app: self.app(),
             reason: "a gate failed".to_owned(),
             hold: (self.bug != Some(Bug::ForgetsTheHold)).then(|| self.hold()),
-            all_back: true,
+            once: crate::model::Once::Undone,
         }
     }
 

@@ -1,0 +1,90 @@
+//! What a run does once for all hosts, where the run fails.
+
+use super::{conducted, said, two_waves};
+use crate::config::OnFailure;
+use crate::fleet::MemberEnd;
+use crate::fleet::testing::{Fault, Lab, member};
+use crate::model::OutcomeKind;
+
+const FAILS: Fault = Fault::Step {
+    name: "current",
+    verdict: true,
+};
+
+#[tokio::test]
+async fn what_happened_once_is_undone_last() {
+    let lab = Lab::new(&[("a", vec![Fault::Once]), ("b", vec![]), ("c", vec![FAILS])]);
+    let (end, _) = conducted(&lab, lab.run(two_waves())).await;
+    assert_eq!(said(&end), (OutcomeKind::RolledBack, 7));
+    let told = lab.told("go-back");
+    assert_eq!(told.len(), 4);
+    assert_eq!(told[3], "a go-back all");
+}
+
+#[tokio::test]
+async fn what_happened_once_stays_while_a_host_is_not_back() {
+    let lab = Lab::new(&[
+        ("a", vec![Fault::Once]),
+        (
+            "b",
+            vec![Fault::Lost {
+                at: "go-back",
+                after: false,
+            }],
+        ),
+        ("c", vec![FAILS]),
+    ]);
+    let (end, _) = conducted(&lab, lab.run(two_waves())).await;
+    // Nobody is needed: the host that is lost goes back by itself, and the next command undoes the rest.
+    assert_eq!(said(&end), (OutcomeKind::GoingBack, 18));
+    assert!(lab.told("go-back all").is_empty());
+}
+
+#[tokio::test]
+async fn what_happened_once_stays_while_a_person_is_needed() {
+    let lab = Lab::new(&[
+        ("a", vec![Fault::Once]),
+        ("b", vec![Fault::NotBack]),
+        ("c", vec![FAILS]),
+    ]);
+    let (end, _) = conducted(&lab, lab.run(two_waves())).await;
+    assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
+    assert!(lab.told("go-back all").is_empty());
+}
+
+#[tokio::test]
+async fn what_happened_once_waits_for_a_host_that_was_put_up_with() {
+    let lost = Fault::Lost {
+        at: "steps",
+        after: false,
+    };
+    let lab = Lab::new(&[
+        ("a", vec![Fault::Once]),
+        ("b", vec![lost]),
+        ("c", vec![FAILS]),
+    ]);
+    let mut run = lab.run(two_waves());
+    run.pace.max_failures = 1;
+    let (end, _) = conducted(&lab, run).await;
+    assert_eq!(said(&end), (OutcomeKind::GoingBack, 18));
+    assert!(lab.told("go-back all").is_empty());
+}
+
+#[tokio::test]
+async fn what_happened_once_stays_done_where_others_are_new_for_good() {
+    let lab = Lab::new(&[
+        ("a", vec![]),
+        ("b", vec![Fault::Once, FAILS]),
+        ("c", vec![]),
+    ]);
+    let mut run = lab.run(two_waves());
+    run.pace.on_failure = OnFailure::RollbackWave;
+    let (end, _) = conducted(&lab, run).await;
+    assert_eq!(said(&end), (OutcomeKind::Degraded, 17));
+    assert_eq!(end.ends[&member("a")], MemberEnd::Committed);
+    assert_eq!(end.ends[&member("b")], MemberEnd::Back);
+    let told = lab.told("go-back");
+    assert_eq!(told.last().unwrap(), "b go-back from what stays");
+    assert!(lab.told("go-back all").is_empty());
+    assert!(lab.host("b").open.is_none());
+}
