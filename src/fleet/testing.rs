@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     Silent { at: &'static str },
     /// Heartbeats are answered, the request is not.
     Hang { at: &'static str },
+    /// It is done and told, and the answer is yet to come.
+    Slow { at: &'static str },
     /// Something isn't put back.
     NotBack,
     /// A gate that is read after a wave fails.
@@ -247,6 +249,7 @@ struct Server {
 /// What a request comes to.
 enum Deed {
     Answer(Vec<EventKind>, Reply),
+    Told(Vec<EventKind>),
     Pack(Vec<EventKind>, Vec<u8>, Reply),
     End,
     Nothing,
@@ -290,6 +293,7 @@ impl Server {
                         }
                         let (events, bytes, reply) = match self.deed(request) {
                             Deed::Answer(events, reply) => (events, None, Some(reply)),
+                            Deed::Told(events) => (events, None, None),
                             Deed::Pack(events, bytes, reply) => (events, Some(bytes), Some(reply)),
                             Deed::End => return,
                             Deed::Nothing => continue,
@@ -346,6 +350,12 @@ impl Server {
                     host.ledger.head = Some(RunId("another".to_owned()));
                 }
                 Fault::Hang { at } if at_this(&at) => return Deed::Nothing,
+                Fault::Slow { at } if at_this(&at) => {
+                    return match host.answer(&self.name, request) {
+                        Deed::Answer(events, _) => Deed::Told(events),
+                        other => other,
+                    };
+                }
                 _ => {}
             }
         }

@@ -82,6 +82,8 @@ impl Conduct {
                         Some(member) => failure(&member, &lost.into()).into(),
                     },
                     signal = self.cancelling.wanted() => Interruption::Cancelled(signal),
+                    // What is done on one host may be what another one waits for.
+                    Ok(()) = moving.changed() => continue,
                     () = silence(since, patience) => {
                         if *moving.borrow() != since {
                             continue;

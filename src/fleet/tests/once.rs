@@ -1,15 +1,49 @@
 //! What a run does once for all hosts, where the run fails.
 
+use std::sync::Arc;
+
 use super::{conducted, said, two_waves};
 use crate::config::OnFailure;
-use crate::fleet::MemberEnd;
-use crate::fleet::testing::{Fault, Lab, member};
-use crate::model::OutcomeKind;
+use crate::fleet::run::conduct;
+use crate::fleet::testing::{self, Fault, Lab, Texts, member, plan, step};
+use crate::fleet::{Canceller, MemberEnd};
+use crate::model::{EventKind, OutcomeKind};
 
 const FAILS: Fault = Fault::Step {
     name: "current",
     verdict: true,
 };
+
+#[tokio::test]
+async fn others_go_on_once_it_has_happened() {
+    let lab = Lab::new(&[("a", vec![Fault::Slow { at: "steps" }]), ("b", vec![])]);
+    let steps = vec![
+        step("a", "migrate", 1, &[]),
+        step("a", "current", 1, &["a/app/file:migrate"]),
+        step("b", "current", 1, &["a/app/file:migrate"]),
+    ];
+    let (events, mut heard) = testing::events();
+    let (canceller, cancelling) = Canceller::new();
+    let cancel = async {
+        // The gates of the first host may take minutes.
+        while let Some(event) = heard.recv().await {
+            if matches!(&event.kind, EventKind::StepDone { host, .. } if host.as_str() == "b") {
+                break;
+            }
+        }
+        canceller.signal(15);
+    };
+    let run = conduct(
+        lab.run(plan(steps)),
+        &lab.fleet,
+        Arc::new(Texts),
+        &events,
+        &cancelling,
+    );
+    let (end, ()) = tokio::join!(run, cancel);
+    assert_eq!(said(&end), (OutcomeKind::Cancelled, 143));
+    assert_eq!(lab.told("steps current"), ["b steps current"]);
+}
 
 #[tokio::test]
 async fn what_happened_once_is_undone_last() {

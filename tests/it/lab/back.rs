@@ -4,10 +4,10 @@ use super::fleet::{Commands as _, Fleet};
 use super::guard::serves;
 use crate::support::{Ran, Wanted};
 
-/// Gives the second host a fault of its own.
-pub fn break_second(fleet: &Fleet, fault: &str) {
-    let address = fleet.lab.address(2);
-    let host = format!("host \"h2\" address=\"{address}\" user=\"deploy\" {{ ");
+/// Gives a host a fault of its own.
+pub fn break_one(fleet: &Fleet, host: usize, fault: &str) {
+    let address = fleet.lab.address(host);
+    let host = format!("host \"h{host}\" address=\"{address}\" user=\"deploy\" {{ ");
     fleet.declare(&host, &format!("{host}vars {{ fault \"{fault}\"; }}; "));
 }
 
@@ -17,7 +17,7 @@ fn a_release_that_fails_on_the_second_host_leaves_all_as_they_were() {
     fleet.mark();
     let before = fleet.snapshots();
     fleet.version("2.0.0");
-    break_second(&fleet, "unhealthy");
+    break_one(&fleet, 2, "unhealthy");
     fleet.declare("within \"10s\"", "within \"3s\"");
     let rosey = fleet.rosey();
     let failed = rosey
@@ -64,7 +64,7 @@ fn a_service_that_ends_at_once_makes_way_for_the_old_one() {
     rosey.apply().exits(0);
     let before = fleet.snapshots();
     fleet.version("2.0.0");
-    break_second(&fleet, "exit");
+    break_one(&fleet, 2, "exit");
     let failed = rosey.apply().exits(7);
     assert!(
         failed.stderr.contains("ends at once: a fault on purpose"),

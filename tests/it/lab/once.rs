@@ -1,5 +1,6 @@
 //! Tasks that run once a run, on one host.
 
+use super::back::break_one;
 use super::fleet::{Commands as _, Fleet};
 
 /// Notes on each host what was run there. A migration belongs to all hosts, so its database would too.
@@ -106,4 +107,37 @@ fn what_one_host_would_undo_for_all_it_undoes_with_all() {
         .exits(0);
     assert_eq!(ran(&fleet), ["up 1.0.0\nup 2.0.0\ndown 2.0.0", ""]);
     assert_eq!(fleet.served(), ["1.0.0"; 2]);
+}
+
+// Whoever migrated fails, and the other host stays new, as declared: it needs what was migrated.
+#[test]
+fn what_was_run_once_stays_where_another_host_is_new_for_good() {
+    let fleet = Fleet::up(2);
+    fleet.declare("    service \"rosey-bot\" {", MIGRATE);
+    fleet.declare("waves 1 \"100%\"", "waves \"100%\"; on-failure \"stop\"");
+    let rosey = fleet.rosey();
+    rosey.apply().exits(0);
+    let before = fleet.snapshots();
+    fleet.version("2.0.0");
+    fleet
+        .project
+        .write("bot/migrations/0002-more.up.sql", "SELECT 1;\n");
+    break_one(&fleet, 1, "unhealthy");
+    fleet.declare("within \"10s\"", "within \"3s\"");
+    let failed = rosey.apply().exits(17);
+    assert!(
+        failed.stderr.contains("others are new and need it"),
+        "{}",
+        failed.stderr
+    );
+    assert_eq!(ran(&fleet), ["up 1.0.0\nup 2.0.0", ""]);
+    assert_eq!(fleet.served(), ["1.0.0", "2.0.0"]);
+    before[&1].must_equal(&fleet.snapshots()[&1]);
+    // Corrected, it goes on from there.
+    fleet.declare("vars { fault \"unhealthy\"; }; ", "");
+    fleet.version("2.1.0");
+    rosey.apply().exits(0);
+    assert_eq!(ran(&fleet), ["up 1.0.0\nup 2.0.0", ""]);
+    assert_eq!(fleet.served(), ["2.1.0"; 2]);
+    assert_eq!(rosey.steps(), Vec::<String>::new());
 }

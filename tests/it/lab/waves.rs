@@ -21,7 +21,7 @@ fn deployed() -> (Fleet, Vec<Value>) {
 /// The bot becomes another version, which is never healthy on the second host.
 fn release(fleet: &Fleet, version: &str) {
     fleet.version(version);
-    super::back::break_second(fleet, "unhealthy");
+    super::back::break_one(fleet, 2, "unhealthy");
     // Short, but the others have to become healthy in it.
     fleet.declare("within \"10s\"", "within \"5s\"");
 }
