@@ -377,8 +377,8 @@ impl Return<'_> {
         })
     }
 
-    /// A resource that was begun, as it is now. What a service uses can't be read from a host: it is what the run meant
-    /// it to use, by which it is stopped before that is taken away.
+    /// A resource that was begun, as it is now. What a service or a link uses can't be read from a host: it is what the run
+    /// meant it to use, by which it is stopped, or leads elsewhere, before that is taken away.
     fn now(
         &self,
         id: &ResourceId,
@@ -388,10 +388,10 @@ impl Return<'_> {
         let meant = steps.filter(|step| &step.resource == id && !is_attendant(step));
         let meant = meant.filter_map(|step| step.to.as_ref()).last();
         let mut now = self.observe(id, before.or(meant))?;
-        if let (Some(now), Some(meant)) = (&mut now, meant)
-            && id.kind == ResourceKind::SERVICE
+        if let (Some(now), Some(resource)) = (&mut now, meant)
+            && self.site.kind(id)?.is_used_as(Named { id, resource }, now)
         {
-            now.settings = meant.settings.clone();
+            now.settings = resource.settings.clone();
         }
         Ok(now)
     }

@@ -182,7 +182,7 @@ impl<'h> Session<'h> {
                 }
                 // The way back acts on a resource by what was declared of it then.
                 if let Some(stood) = stood
-                    && planned.is_some_and(|planned| planned.settings != stood.settings)
+                    && planned.is_some_and(|planned| planned != stood)
                 {
                     found = kind.observe(context, id, Some(stood))?.resource;
                 }

@@ -436,6 +436,7 @@ impl Session<'_> {
                 kind: HostErrorKind::Other(other.to_string()),
             },
         })?;
+        let known = known.map(|ledger| ledger.on(&app.address.host));
         let stands = known.clone();
         let mut ledger = known.unwrap_or_else(|| ledger::begin(told));
         ledger::take_in(&mut ledger, told);

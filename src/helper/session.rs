@@ -387,7 +387,8 @@ impl<'h> Session<'h> {
 
     /// The ledger of an app; none before its first run.
     pub fn ledger(&self, app: &App) -> Result<Option<Ledger>, Refusal> {
-        Ok(super::ledger::load(self.host.as_read(), &app.places.state)?)
+        let ledger = super::ledger::load(self.host.as_read(), &app.places.state)?;
+        Ok(ledger.map(|ledger| ledger.on(&app.address.host)))
     }
 
     /// The same, unless another app or environment has it.

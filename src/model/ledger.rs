@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::Digest;
 use super::facts::Moment;
 use super::gate::Gates;
-use super::names::{AppName, EnvironmentName};
+use super::names::{AppName, EnvironmentName, HostName};
 use super::resource::{Resource, ResourceId, State};
 use super::run::{Author, RunId};
 
@@ -174,6 +174,22 @@ impl Ledger {
             judged: None,
             freeze: None,
         }
+    }
+
+    /// The same by the name that its host has now: a declaration may call a host otherwise than when it was written.
+    #[must_use]
+    pub fn on(mut self, host: &HostName) -> Self {
+        let id = |id: ResourceId| ResourceId {
+            host: host.clone(),
+            ..id
+        };
+        for generation in &mut self.generations {
+            let resources = std::mem::take(&mut generation.state.resources).into_iter();
+            generation.state.resources = resources.map(|(of, it)| (id(of), it)).collect();
+        }
+        let changes = self.changes.into_iter();
+        self.changes = changes.map(|(of, moment)| (id(of), moment)).collect();
+        self
     }
 
     /// The generation that stands.

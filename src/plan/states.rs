@@ -49,9 +49,9 @@ pub fn as_it_runs(actual: &State, last: &State, kinds: &[&dyn Kind]) -> Result<S
     let mut from = actual.clone();
     for (id, found) in &mut from.resources {
         let Some(last) = last.get(id) else { continue };
-        let it = Named { id, resource: last };
-        if kind_of(kinds, id)?.freshness(it).is_some() {
-            found.settings.clone_from(&last.settings);
+        let last = Named { id, resource: last };
+        if kind_of(kinds, id)?.is_used_as(last, found) {
+            found.settings.clone_from(&last.resource.settings);
         }
     }
     Ok(from)

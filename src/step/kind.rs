@@ -261,6 +261,11 @@ pub trait Kind: Send + Sync {
         None
     }
 
+    /// Whether a resource that was found so uses what it uses by its declaration, which alone tells that.
+    fn is_used_as(&self, declared: Named<'_>, _found: &Resource) -> bool {
+        self.freshness(declared).is_some()
+    }
+
     /// What differs; empty when there is nothing to do. By default each attribute that `to` names:
     /// what only `from` has was read, not declared.
     fn compare(&self, change: Change<'_>) -> Vec<Reason> {

@@ -104,15 +104,25 @@ impl Kind for Link {
         let path = Path::new(&id.name);
         let mut resource = look(context, path, EntryType::Link, wanted)?;
         if let (Some(found), Some(wanted)) = (&mut resource, wanted)
-            && found.text("target") == wanted.text("target")
+            && self.is_used_as(
+                Named {
+                    id,
+                    resource: wanted,
+                },
+                found,
+            )
         {
-            // What is declared of a link holds for where it points, not for another target.
             found.settings.clone_from(&wanted.settings);
         }
         Ok(Observed {
             resource,
             changes: Vec::new(),
         })
+    }
+
+    /// What is declared of a link holds for where it points, not for another target.
+    fn is_used_as(&self, declared: Named<'_>, found: &Resource) -> bool {
+        found.text("target") == declared.resource.text("target")
     }
 
     fn shows_all(&self) -> bool {

@@ -71,6 +71,10 @@ impl Kind for Service {
         (settings(it).restart != Restart::Never).then_some("fresh")
     }
 
+    fn is_used_as(&self, _declared: Named<'_>, _found: &Resource) -> bool {
+        true
+    }
+
     fn compare(&self, change: Change<'_>) -> Vec<Reason> {
         let settings = ServiceSettings::of(change.id, change.to.or(change.from));
         let runs = change.from.is_some_and(|from| from.is("active"));

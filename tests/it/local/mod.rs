@@ -16,6 +16,7 @@ mod first;
 mod first_come;
 mod foreign;
 mod going_back;
+mod in_order;
 mod input;
 mod judged;
 mod leaving;

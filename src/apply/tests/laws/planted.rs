@@ -128,6 +128,9 @@ impl Kind for Wrong {
     fn freshness(&self, it: Named<'_>) -> Option<&'static str> {
         self.kind.freshness(it).filter(|_| !self.no_freshness)
     }
+    fn is_used_as(&self, declared: Named<'_>, found: &Resource) -> bool {
+        self.kind.is_used_as(declared, found)
+    }
     fn compare(&self, change: Change<'_>) -> Vec<Reason> {
         let mut reasons = self.kind.compare(change);
         reasons.retain(|reason| !(self.no_freshness && reason.attribute == "fresh"));
