@@ -52,13 +52,14 @@ async fn plan_and_remove(
     loop {
         let prepared = talk.unless_cancelled(prepare(session, arguments, talk, &mut anew));
         let removing = prepared.await?;
-        if arguments.with_data {
-            forget_left(session, &removing, talk).await?;
-        }
+        let forgot = arguments.with_data && forget_left(session, &removing, talk).await?;
         if removing.prospect.members.is_empty() {
             let outcome = Outcome {
                 run: None,
-                outcome: OutcomeKind::Unchanged,
+                outcome: match forgot {
+                    true => OutcomeKind::Applied,
+                    false => OutcomeKind::Unchanged,
+                },
                 exit_code: 0,
                 hosts: talk.seen(),
             };
@@ -297,15 +298,16 @@ async fn disturbed(
     is_disturbed(prospect, survey, again).await
 }
 
-/// Takes away what an earlier remove has left, on hosts where the app is no more.
+/// Takes away what an earlier remove has left, on hosts where the app is no more; whether there was something.
 async fn forget_left(
     session: &Session,
     removing: &Removing,
     talk: &Talk,
-) -> Result<(), CommandError> {
+) -> Result<bool, CommandError> {
     let Removing {
         deployment, survey, ..
     } = removing;
+    let mut forgot = false;
     let run = Surroundings::new_run();
     let author = session.around.author(None, None);
     for (member, app) in &survey.members {
@@ -332,8 +334,9 @@ async fn forget_left(
         let left = left.map_err(|error| asking(&[error]))?;
         let text = removed(&member.app, &left);
         talk.events().note(Some(&member.host), text);
+        forgot = true;
     }
-    Ok(())
+    Ok(forgot)
 }
 
 /// Turns to what the hosts' registries know at another root by the same names: it is another app to

@@ -401,10 +401,13 @@ impl Seen<'_> {
             id.kind, id.name
         );
         let remedy = if id.kind == ResourceKind::SERVICE {
-            format!(
-                "write `adopt #true` for it, or: sudo systemctl disable --now {}",
-                id.name
-            )
+            let stop = match unit_of(id, wanted).manager {
+                Manager::Systemd => format!("sudo systemctl disable --now {}", id.name),
+                Manager::Process { directory } => {
+                    format!("end its process, and remove {directory}/{}", id.name)
+                }
+            };
+            format!("write `adopt #true` for it, or: {stop}")
         } else {
             format!(
                 "write `adopt #true` for it, or: sudo mv {0} {0}.old",

@@ -65,6 +65,18 @@ pub enum PlanError {
         /// The other.
         other: Box<ResourceId>,
     },
+    /// What makes a thing by now, and what is to make it, are two resources.
+    #[error(
+        "{one} and {other} both make {thing}, of which only one is there: it can't go over from the one to the other in one plan; apply a declaration without {thing} first"
+    )]
+    GoesOver {
+        /// The thing.
+        thing: Thing,
+        /// The one.
+        one: Box<ResourceId>,
+        /// The other.
+        other: Box<ResourceId>,
+    },
     /// Steps wait for each other.
     #[error("these steps wait for each other: {}", .steps.iter().map(|id| id.0.as_str()).collect::<Vec<_>>().join(", "))]
     Cycle {
@@ -81,7 +93,7 @@ pub enum PlanError {
 /// When the wanted state contradicts itself; see [`PlanError`].
 pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     // Relations first: every later pass asks who makes and who uses what.
-    let from = relations::Relations::of(input.from, input.kinds)?;
+    let from = relations::Relations::of(input.from, input.kinds).map_err(goes_over)?;
     let to = relations::Relations::of(input.to, input.kinds)?;
     // What differs by itself.
     let mut changes = changes::of(input, &from, &to);
@@ -101,6 +113,14 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     // One host for what happens once: needs the waves, since the first wave's host is chosen.
     waves::elect(&mut steps, &mut edges, input);
     order::sorted(steps, edges)
+}
+
+/// No declaration says twice what is there: the one leaves it, and the other one was asked for it.
+fn goes_over(error: PlanError) -> PlanError {
+    match error {
+        PlanError::TwoClaims { thing, one, other } => PlanError::GoesOver { thing, one, other },
+        other => other,
+    }
 }
 
 /// Edges as pairs of indexes: the first comes before the second.

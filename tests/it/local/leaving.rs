@@ -67,6 +67,39 @@ fn a_file_outside_comes_changes_and_goes() {
 }
 
 #[test]
+fn data_that_a_remove_left_can_be_taken_away_later() {
+    let project = Project::with_bot();
+    let here = Here::applied(&project);
+    here.rosey.run(&["remove", "test", "--yes"]).exits(0);
+    assert!(here.root().join("shared/data").exists());
+    let all = ["remove", "test", "--yes", "--with-data", "--json"];
+    for outcome in ["applied", "unchanged"] {
+        let lines = here.rosey.run(&all).exits(0).json_lines();
+        assert_eq!(lines.last().unwrap()["outcome"], outcome);
+        assert!(!here.root().exists());
+    }
+}
+
+// Each app's is declared once; who had it before leaves it.
+#[test]
+fn what_goes_over_to_something_else_goes_first() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    let file = |words: &str| format!("file \"local.env\" seed=\"local.env.example\"{words}");
+    here.declare(&file(""), &file("; dir \"more\""));
+    here.apply().exits(0);
+    here.declare("dir \"more\"", "file \"more\" seed=\"VERSION\"");
+    let refused = here.rosey.run(&["plan", "test"]).exits(3);
+    let said = &refused.stderr;
+    assert!(said.contains("apply a declaration without"), "{said}");
+    here.declare("; file \"more\" seed=\"VERSION\"", "");
+    here.apply().exits(0);
+    here.declare(&file(""), &file("; file \"more\" seed=\"VERSION\""));
+    here.apply().exits(0);
+    here.rosey.run(&["drift", "test"]).exits(0);
+}
+
+#[test]
 fn what_is_removed_leaves_data_and_nothing_that_runs() {
     let project = Project::with_bot();
     let here = Here::applied(&project);
