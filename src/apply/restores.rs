@@ -48,6 +48,7 @@ pub(super) fn restores(told: &Told) -> Vec<Attendant> {
             label: Label::Compensable,
             turn: Turn::Quiet,
             disturbs: vec![Thing::Turn(step.resource.app.to_string())],
+            lone: false,
         })
         .collect()
 }

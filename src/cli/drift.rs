@@ -257,6 +257,7 @@ async fn prepare(
     anew.planned_on(heads(&survey))?;
     refuse_frozen(&survey, &environment.name)?;
     refuse_held(&survey, &environment.name)?;
+    refuse_between(&survey, &environment.name)?;
     refuse_blocked(&prospect.findings)?;
     let supply = Healing::find(session, deployment, &prospect).await?;
     let proposal = Proposal {
@@ -290,6 +291,16 @@ async fn prepare(
         prospect,
         supply,
     }))
+}
+
+/// Refuses to lead back to what can't live with what a run did past its point of no return.
+fn refuse_between(survey: &Survey, environment: &EnvironmentName) -> Result<(), CommandError> {
+    let ledgers = survey.members.values().filter_map(|it| it.ledger.as_ref());
+    match ledgers.filter_map(|ledger| ledger.standing.clone()).next() {
+        None => Ok(()),
+        Some(standing) => Err(CommandError::new(Exit::BLOCKED, standing)
+            .hint(format!("go on from there: rosey apply {environment}"))),
+    }
 }
 
 /// Refuses to put right what a verdict holds: it was tried, and was not healthy.

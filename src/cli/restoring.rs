@@ -40,6 +40,7 @@ pub(super) fn attendants(
         label: Label::Compensable,
         turn: Turn::Quiet,
         disturbs: vec![Thing::Turn(member.app.to_string())],
+        lone: false,
     }])
 }
 

@@ -14,7 +14,7 @@ use crate::content::{Manifest, PathChange};
 use crate::helper::protocol::{AppAddress, ObserveApp, RegistryEntry, SecretBytes, SurveyedApp};
 use crate::model::{
     Action, Digest, Finding, FindingClass, Gates, HostName, Member, Plan, Resource, ResourceId,
-    State, Step, StepKind, Value, Wave,
+    ResourceKind, State, Step, StepKind, Value, Wave,
 };
 use crate::plan::{Attendant, PlanError, PlanInput, plan, states};
 use crate::step::backup::desire as backup;
@@ -33,6 +33,13 @@ pub struct Survey {
 }
 
 impl Survey {
+    /// Whether a run ended on a member past its point of no return, so that what stands there is in no generation.
+    #[must_use]
+    pub fn stands_between(&self, member: &Member) -> bool {
+        let ledger = self.members.get(member).and_then(|it| it.ledger.as_ref());
+        ledger.is_some_and(|ledger| ledger.standing.is_some())
+    }
+
     /// Who has the root of an app, where that is another app or environment.
     #[must_use]
     pub fn others_root(&self, member: &Member, address: &AppAddress) -> Option<&RegistryEntry> {
@@ -240,12 +247,11 @@ impl Prospect {
                 states::to_be(&wanted.state, &seen.actual, &last.state, look.kinds)?
             };
             to_be.extend(back);
-            attendants.extend(accompanying(
-                &member,
-                &wanted.gates,
-                &wanted.attendants,
-                &last,
-            ));
+            let mut forward = accompanying(&member, &wanted.gates, &wanted.attendants, &last);
+            if look.findings == Sought::Declared && look.survey.stands_between(&member) {
+                read_gates_by_itself(&member, &wanted.gates, &mut forward);
+            }
+            attendants.extend(forward);
             undo_attendants.extend(accompanying(
                 &member,
                 &last.gates,
@@ -372,12 +378,7 @@ fn accompanying(
             .iter()
             .any(|attendant: &Attendant| attendant.resource.kind == kind)
     };
-    let id = |kind| ResourceId {
-        host: member.host.clone(),
-        app: member.app.clone(),
-        kind,
-        name: member.app.to_string(),
-    };
+    let id = |kind| attending(member, kind);
     let (no_gates, no_backup) = (!has(verify::GATES), !has(backup::BACKUP));
     if no_gates && !gates.gates.is_empty() {
         attendants.push(verify::attendant(id(verify::GATES), gates));
@@ -386,6 +387,27 @@ fn accompanying(
         attendants.push(backup::attendant(id(backup::BACKUP), covered.clone()));
     }
     attendants
+}
+
+/// Has the gates of a member read though nothing else may be left to do: what stands there is to become a generation.
+fn read_gates_by_itself(member: &Member, gates: &Gates, attendants: &mut Vec<Attendant>) {
+    let is_gates = |it: &Attendant| it.resource.kind == verify::GATES;
+    let mut attendant = match attendants.iter().position(is_gates) {
+        Some(index) => attendants.remove(index),
+        None => verify::attendant(attending(member, verify::GATES), gates),
+    };
+    attendant.lone = true;
+    attendants.push(attendant);
+}
+
+/// What an attendant of a member is known by.
+fn attending(member: &Member, kind: ResourceKind) -> ResourceId {
+    ResourceId {
+        host: member.host.clone(),
+        app: member.app.clone(),
+        kind,
+        name: member.app.to_string(),
+    }
 }
 
 async fn observe(

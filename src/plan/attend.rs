@@ -6,7 +6,7 @@ use crate::step::kind::Named;
 
 use super::{Edges, Node, PlanInput, waves};
 
-/// Adds each attendant where its app changes on its host.
+/// Adds each attendant where its app changes on its host, and those that come by themselves.
 pub(super) fn add(steps: &mut Vec<Node<'_>>, edges: &mut Edges, input: &PlanInput<'_>) {
     let mut attendants: Vec<_> = input.attendants.iter().collect();
     // The last ones wait for the others too.
@@ -21,7 +21,7 @@ pub(super) fn add(steps: &mut Vec<Node<'_>>, edges: &mut Edges, input: &PlanInpu
                 same && (attendant.turn != Turn::First || !waves::may_be_inert(step))
             })
             .collect();
-        if accompanied.is_empty() {
+        if accompanied.is_empty() && !attendant.lone {
             continue;
         }
         for other in accompanied {

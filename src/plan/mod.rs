@@ -38,7 +38,7 @@ pub struct PlanInput<'a> {
     pub to: &'a State,
     /// Everything that is known of kinds.
     pub kinds: &'a [&'a dyn Kind],
-    /// Steps to be added by rule, where there are others.
+    /// Steps to be added by rule, where there are others or one comes by itself.
     pub attendants: &'a [Attendant],
     /// The wave of each host, from 1 on; a host that isn't in it is in the first.
     pub waves: &'a BTreeMap<HostName, Wave>,
@@ -87,7 +87,7 @@ pub enum PlanError {
 
 /// Plans the way from one state to another.
 ///
-/// Empty when nothing differs: attendants alone never make a plan.
+/// Empty when nothing differs: attendants make no plan but where one comes by itself.
 ///
 /// # Errors
 /// When the wanted state contradicts itself; see [`PlanError`].
@@ -102,7 +102,7 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Plan, PlanError> {
     freshness::add(&mut changes, input, &from, &to);
     // Steps, once all reasons are known, since a kind chooses its parts by them.
     let mut steps = changes::into_steps(&changes);
-    if steps.is_empty() {
+    if steps.is_empty() && !input.attendants.iter().any(|it| it.lone) {
         return Ok(Plan::default());
     }
     // Edges among the things, then attendants, whose place is relative to all of those.

@@ -26,6 +26,8 @@ pub struct Attendant {
     pub turn: Turn,
     /// What nobody may be running on meanwhile.
     pub disturbs: Vec<Thing>,
+    /// Whether it comes also where there is nothing to accompany.
+    pub lone: bool,
 }
 
 /// When an attendant's turn comes, among the steps of its app on its host.

@@ -31,6 +31,7 @@ fn attendant(kind: &'static str, action: Action, turn: Turn) -> Attendant {
         label: Label::Reversible,
         turn,
         disturbs,
+        lone: false,
     }
 }
 

@@ -35,5 +35,6 @@ pub fn attendant(resource: ResourceId, with: Resource) -> Attendant {
         label: Label::Reversible,
         turn: Turn::First,
         disturbs: Vec::new(),
+        lone: false,
     }
 }

@@ -147,13 +147,27 @@ fn stamp(
     let definition = (
         &task.run,
         &task.output,
-        &task.environment,
+        &defining(task, desired),
         &task.user,
         platform,
     );
     Some(Digest::of(
         format!("{}\n{}", serde_json::json!(definition), inputs.digest()).as_bytes(),
     ))
+}
+
+/// What of a task's environment makes it another task: the values that come of it. A secret counts by its template, since
+/// a stamp can be seen by all; so does all of what is done once for all hosts, where values differ between them.
+fn defining(task: &TaskDeclaration, desired: &Desired<'_>) -> BTreeMap<String, String> {
+    let value = |template: &str| {
+        let rendered = desired.site.scope.render(template).ok();
+        let seen = rendered.filter(|it| !task.once && !it.is_secret());
+        seen.map_or_else(|| template.to_owned(), |it| it.text.to_string())
+    };
+    let environment = task.environment.iter();
+    environment
+        .map(|(name, template)| (name.clone(), value(&template.0)))
+        .collect()
 }
 
 /// A task's environment: what may be seen, and a file of what may not.

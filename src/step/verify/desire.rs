@@ -46,6 +46,7 @@ pub fn attendant(resource: crate::model::ResourceId, gates: &Gates) -> Attendant
         label: Label::Reversible,
         turn: Turn::Last,
         disturbs: Vec::new(),
+        lone: false,
     }
 }
 

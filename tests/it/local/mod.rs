@@ -22,6 +22,7 @@ mod judged;
 mod leaving;
 mod machines;
 mod misplaced;
+mod past_return;
 mod ports;
 mod rollback;
 mod saved_plans;

@@ -52,6 +52,22 @@ fn what_is_built_is_built_once_for_its_inputs_and_outlives_its_release() {
     here.rosey.run(&["drift", "test"]).exits(0);
 }
 
+#[test]
+fn a_value_that_a_task_gets_makes_it_another() {
+    let project = Project::with_bot();
+    let here = Here::at(&project);
+    here.add(
+        r#"task "say" { run "echo $LEVEL >said"; env LEVEL="{{ log_level }}"; inputs "VERSION"; output "said"; }"#,
+    );
+    here.apply().exits(0);
+    let said = || std::fs::read_to_string(here.root().join("current/said")).unwrap();
+    assert_eq!(said(), "info\n");
+    here.declare("log_level \"info\"", "log_level \"debug\"");
+    here.apply().exits(0);
+    assert_eq!(said(), "debug\n");
+    assert!(here.planned().is_empty());
+}
+
 #[track_caller]
 fn goes_back(task: &str, says: &str) {
     let project = Project::with_bot();
