@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::record::Told;
-use crate::model::{Action, Label, Step, StepId, StepKind, Thing, Value};
-use crate::plan::{Attendant, Turn};
+use crate::model::{Action, Step, StepId, StepKind, Value};
+use crate::plan::Attendant;
+use crate::step::backup::desire::restoring;
 
 /// Whether a step waits for another, through whichever.
 fn waits_for(told: &Told, step: &Step, other: &StepId) -> bool {
@@ -40,15 +41,6 @@ pub(super) fn restores(told: &Told) -> Vec<Attendant> {
             let restore = StepId::of(&step.resource, Action::Restore.as_str());
             !(told.back.contains_key(&restore) && told.done.contains(&restore))
         })
-        .map(|step| Attendant {
-            resource: step.resource.clone(),
-            kind: StepKind::BACKUP,
-            action: Action::Restore,
-            with: step.to.clone().unwrap_or_default(),
-            label: Label::Compensable,
-            turn: Turn::Quiet,
-            disturbs: vec![Thing::Turn(step.resource.app.to_string())],
-            lone: false,
-        })
+        .map(|step| restoring(step.resource.clone(), step.to.clone().unwrap_or_default()))
         .collect()
 }

@@ -1,9 +1,10 @@
 //! `rollback --with-data`: which backup is put back.
 
-use crate::fleet::prospect::Survey;
-use crate::model::{Action, Generation, Label, Ledger, Member, ResourceId, RunId, StepKind, Thing};
-use crate::plan::{Attendant, Turn};
-use crate::step::backup::{FROM, desire::BACKUP};
+use crate::fleet::prospect::{Survey, attending};
+use crate::model::{Generation, Ledger, Member, RunId};
+use crate::plan::Attendant;
+use crate::step::backup::FROM;
+use crate::step::backup::desire::{BACKUP, restoring};
 
 use super::error::CommandError;
 use super::exit::Exit;
@@ -27,21 +28,8 @@ pub(super) fn attendants(
         return Err(CommandError::new(Exit::BLOCKED, message)
             .hint("leave --with-data out to go back without data"));
     };
-    Ok(vec![Attendant {
-        resource: ResourceId {
-            host: member.host.clone(),
-            app: member.app.clone(),
-            kind: BACKUP,
-            name: member.app.to_string(),
-        },
-        kind: StepKind::BACKUP,
-        action: Action::Restore,
-        with: with.setting(FROM, run.0),
-        label: Label::Compensable,
-        turn: Turn::Quiet,
-        disturbs: vec![Thing::Turn(member.app.to_string())],
-        lone: false,
-    }])
+    let with = with.setting(FROM, run.0);
+    Ok(vec![restoring(attending(member, BACKUP), with)])
 }
 
 /// The backup that a target's data is in, by its run.

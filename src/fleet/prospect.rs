@@ -401,7 +401,8 @@ fn read_gates_by_itself(member: &Member, gates: &Gates, attendants: &mut Vec<Att
 }
 
 /// What an attendant of a member is known by.
-fn attending(member: &Member, kind: ResourceKind) -> ResourceId {
+#[must_use]
+pub fn attending(member: &Member, kind: ResourceKind) -> ResourceId {
     ResourceId {
         host: member.host.clone(),
         app: member.app.clone(),

@@ -102,11 +102,10 @@ pub fn settlements(survey: &Survey) -> BTreeMap<Member, Settlement> {
     settlements
 }
 
-/// Whether a member's ledger has the generation of a run.
+/// Whether a member has committed a run.
 fn has_committed(survey: &Survey, member: &Member, run: &RunId) -> bool {
     let ledger = survey.members.get(member).and_then(|it| it.ledger.as_ref());
-    let mut generations = ledger.into_iter().flat_map(|it| &it.generations);
-    generations.any(|it| it.run.as_ref() == Some(run))
+    ledger.is_some_and(|ledger| ledger.has(run))
 }
 
 /// All members of runs that were cut off.

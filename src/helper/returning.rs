@@ -142,7 +142,7 @@ impl Session<'_> {
         let told = journal.told();
         let ledger = self.ledger(app)?;
         let committed =
-            told.settled.is_none() && ledger.is_some_and(|ledger| has_committed(&ledger, &told));
+            told.settled.is_none() && ledger.is_some_and(|ledger| ledger.has(&told.opened.run));
         if committed {
             journal.append(&Record::Settled(Settled::Committed))?;
             // What can't be given back now is given back by the next run.
@@ -506,12 +506,6 @@ pub(super) fn stays(host: &dyn WriteHost, registry: &Registry, told: &Told) -> b
     let is_beside =
         |it: &Told| (&it.opened.run, &it.opened.host) == (&told.opened.run, &told.opened.host);
     journals.filter(is_beside).all(|it| it.ready)
-}
-
-/// Whether the ledger already has the generation of a run: its commit was cut off just before its end.
-pub(super) fn has_committed(ledger: &Ledger, told: &Told) -> bool {
-    let runs = ledger.generations.iter().filter_map(|it| it.run.as_ref());
-    runs.into_iter().any(|run| run == &told.opened.run)
 }
 
 /// Whether a ledger is as it is to be, but that a way back was heard of.

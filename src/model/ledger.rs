@@ -192,6 +192,13 @@ impl Ledger {
         self
     }
 
+    /// Whether it has the generation of a run: that has committed here.
+    #[must_use]
+    pub fn has(&self, run: &RunId) -> bool {
+        let mut generations = self.generations.iter();
+        generations.any(|it| it.run.as_ref() == Some(run))
+    }
+
     /// The generation that stands.
     #[must_use]
     pub fn current(&self) -> Option<&Generation> {

@@ -103,16 +103,10 @@ impl Kind for Link {
     ) -> Result<Observed, HostError> {
         let path = Path::new(&id.name);
         let mut resource = look(context, path, EntryType::Link, wanted)?;
-        if let (Some(found), Some(wanted)) = (&mut resource, wanted)
-            && self.is_used_as(
-                Named {
-                    id,
-                    resource: wanted,
-                },
-                found,
-            )
+        if let (Some(found), Some(resource)) = (&mut resource, wanted)
+            && self.is_used_as(Named { id, resource }, found)
         {
-            found.settings.clone_from(&wanted.settings);
+            found.settings.clone_from(&resource.settings);
         }
         Ok(Observed {
             resource,

@@ -1,7 +1,7 @@
 //! What `backup` wants: that data is copied before anything could change it.
 
 use crate::config::Declaration;
-use crate::model::{Action, Label, Resource, ResourceId, ResourceKind, StepKind};
+use crate::model::{Action, Label, Resource, ResourceId, ResourceKind, StepKind, Thing};
 use crate::step::attendant::{Attendant, Turn};
 use crate::step::desired::Desired;
 
@@ -35,6 +35,22 @@ pub fn attendant(resource: ResourceId, with: Resource) -> Attendant {
         label: Label::Reversible,
         turn: Turn::First,
         disturbs: Vec::new(),
+        lone: false,
+    }
+}
+
+/// The attendant that puts a backup back while nobody runs on what it covers; `with` says which.
+#[must_use]
+pub fn restoring(resource: ResourceId, with: Resource) -> Attendant {
+    let disturbs = vec![Thing::Turn(resource.app.to_string())];
+    Attendant {
+        resource,
+        kind: StepKind::BACKUP,
+        action: Action::Restore,
+        with,
+        label: Label::Compensable,
+        turn: Turn::Quiet,
+        disturbs,
         lone: false,
     }
 }
