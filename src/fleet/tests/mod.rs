@@ -12,6 +12,12 @@ use super::run::{Run, RunEnd, conduct};
 use super::testing::{self, Fault, Lab, Texts, plan, step};
 use crate::model::{EventKind, OutcomeKind, Plan};
 
+/// The step that shows the release fails, as gates do.
+const FAILS: Fault = Fault::Step {
+    name: "current",
+    verdict: true,
+};
+
 /// A release on every host, then a link in each host's wave.
 fn two_waves() -> Plan {
     plan(vec![

@@ -2,17 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{conducted, said, two_waves};
+use super::{FAILS, conducted, said, two_waves};
 use crate::config::OnFailure;
 use crate::fleet::run::conduct;
 use crate::fleet::testing::{self, Fault, Lab, Texts, member, plan, step};
 use crate::fleet::{Canceller, MemberEnd};
 use crate::model::{EventKind, OutcomeKind};
-
-const FAILS: Fault = Fault::Step {
-    name: "current",
-    verdict: true,
-};
 
 #[tokio::test]
 async fn others_go_on_once_it_has_happened() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{conducted, said, three, two_waves};
+use super::{FAILS, conducted, said, three, two_waves};
 use crate::config::OnFailure;
 use crate::fleet::run::{Forget, conduct};
 use crate::fleet::testing::{self, Fault, Lab, Texts, generation, host, member, plan, step};
@@ -69,10 +69,7 @@ async fn a_run_goes_wave_by_wave_and_ends_in_two_rounds() {
 
 #[tokio::test]
 async fn a_verdict_on_one_host_takes_all_back_and_holds_everywhere() {
-    let lab = three(vec![Fault::Step {
-        name: "current",
-        verdict: true,
-    }]);
+    let lab = three(vec![FAILS]);
     let (end, events) = conducted(&lab, lab.run(two_waves())).await;
     assert_eq!(said(&end), (OutcomeKind::RolledBack, 7));
     for name in ["a", "b", "c"] {
@@ -149,13 +146,7 @@ async fn a_host_that_falls_silent_between_its_steps_is_noticed() {
 
 #[tokio::test]
 async fn what_cannot_be_put_back_needs_a_person() {
-    let lab = three(vec![
-        Fault::Step {
-            name: "current",
-            verdict: true,
-        },
-        Fault::NotBack,
-    ]);
+    let lab = three(vec![FAILS, Fault::NotBack]);
     let (end, _) = conducted(&lab, lab.run(two_waves())).await;
     assert_eq!(said(&end), (OutcomeKind::Stuck, 8));
     let MemberEnd::Stuck { problems } = &end.ends[&member("b")] else {
@@ -294,10 +285,7 @@ async fn where_nobody_can_commit_everybody_goes_back() {
 
 #[tokio::test]
 async fn the_wave_that_failed_goes_back_where_that_is_declared() {
-    let lab = three(vec![Fault::Step {
-        name: "current",
-        verdict: true,
-    }]);
+    let lab = three(vec![FAILS]);
     let mut run = lab.run(two_waves());
     run.pace.on_failure = OnFailure::RollbackWave;
     let (end, _) = conducted(&lab, run).await;
@@ -325,15 +313,11 @@ async fn who_goes_back_with_the_rest_is_ready_with_all() {
 
 #[tokio::test]
 async fn a_host_that_is_kept_and_lost_needs_nobody() {
-    let failed = Fault::Step {
-        name: "current",
-        verdict: true,
-    };
     let lost = Fault::Lost {
         at: "ready",
         after: false,
     };
-    let lab = Lab::new(&[("a", vec![lost]), ("b", vec![failed]), ("c", vec![])]);
+    let lab = Lab::new(&[("a", vec![lost]), ("b", vec![FAILS]), ("c", vec![])]);
     let mut run = lab.run(two_waves());
     run.pace.on_failure = OnFailure::RollbackWave;
     let (end, _) = conducted(&lab, run).await;
@@ -346,10 +330,7 @@ async fn a_host_that_is_kept_and_lost_needs_nobody() {
 
 #[tokio::test]
 async fn a_failure_that_is_allowed_leaves_the_others_new() {
-    let lab = three(vec![Fault::Step {
-        name: "current",
-        verdict: true,
-    }]);
+    let lab = three(vec![FAILS]);
     let mut run = lab.run(two_waves());
     run.pace.max_failures = 1;
     let (end, _) = conducted(&lab, run).await;

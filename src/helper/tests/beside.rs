@@ -4,11 +4,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::client::{Client, Place, begin, generation};
-use super::runs::in_memory;
+use super::runs::{in_memory, registry_on};
 use crate::apply::tests::toy::{After, KINDS, difference, with};
 use crate::helper::protocol::{AppAddress, Marks, Reply, Request};
 use crate::helper::recover::recover;
-use crate::helper::registry::{self, Registry};
 use crate::host::memory::Fault;
 use crate::host::{MemoryHost, WriteHost};
 use crate::model::{AppName, Author, HostName, Resource, RunId, State, Step};
@@ -51,12 +50,7 @@ impl Two {
     fn named(kinds: &'static [&'static dyn Kind], hosts: [&str; 2]) -> Self {
         let place = Place::new();
         let host = in_memory(&place);
-        let state = place.state();
-        let at = registry::Place {
-            directory: Some(&state),
-            home: None,
-        };
-        let registry = Registry::open(&*host, at, [3; 32]).unwrap();
+        let registry = registry_on(&host, &place);
         let mut hosts = hosts.into_iter();
         let addresses = APPS.map(|name| {
             let root = place.root().join(name);

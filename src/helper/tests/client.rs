@@ -344,6 +344,15 @@ impl Client {
         plan
     }
 
+    /// Plans, locks, begins and takes all steps.
+    #[track_caller]
+    pub fn take(&mut self, place: &Place, run: &str, wanted: &State) -> Plan {
+        let plan = self.begin(place, run, wanted);
+        let done = self.steps(run, &plan);
+        assert!(matches!(done, Reply::Steps { failed: None }), "{done:?}");
+        plan
+    }
+
     pub fn steps(&mut self, run: &str, plan: &Plan) -> Reply {
         self.ask(Request::Steps {
             run: RunId(run.to_owned()),
@@ -386,9 +395,7 @@ impl Client {
 
     /// A whole run that goes well.
     pub fn apply(&mut self, place: &Place, run: &str, number: u64, wanted: &State) {
-        let plan = self.begin(place, run, wanted);
-        let done = self.steps(run, &plan);
-        assert!(matches!(done, Reply::Steps { failed: None }), "{done:?}");
+        self.take(place, run, wanted);
         self.promise = Some(generation(run, number, wanted));
         assert!(matches!(self.ready(run), Reply::Done));
         let committed = self.commit(run);

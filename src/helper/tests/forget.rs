@@ -62,11 +62,7 @@ fn an_app_is_forgotten_only_when_nothing_of_it_is_left() {
     let host = in_memory(&place);
     let mut client = Client::on(host.clone(), place.options(&KINDS));
     client.apply(&place, "1", 1, &place.wanted(&[("a", "1")]));
-    let plan = client.begin(&place, "2", &place.wanted(&[]));
-    assert!(matches!(
-        client.steps("2", &plan),
-        Reply::Steps { failed: None }
-    ));
+    client.take(&place, "2", &place.wanted(&[]));
     assert!(matches!(client.ready("2"), Reply::Done));
     assert!(matches!(client.commit("2"), Reply::Committed(_)));
     host.set_read_only(true);

@@ -4,13 +4,12 @@ use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 use super::client::{Client, Place};
-use super::runs::in_memory;
+use super::runs::{in_memory, registry_on};
 use crate::apply::tests::toy::KINDS;
 use crate::helper::Options;
 use crate::helper::lock::AppLock;
-use crate::helper::protocol::{Holder, Reply};
+use crate::helper::protocol::Holder;
 use crate::helper::recover::recover;
-use crate::helper::registry::{self, Registry};
 use crate::host::memory::Fault;
 use crate::model::{AppName, Author, RunId};
 
@@ -27,11 +26,7 @@ fn a_lock_that_is_held_for_something_else_is_waited_for() {
     let place = Place::new();
     let host = in_memory(&place);
     let mut client = Client::on(host.clone(), place.options(&KINDS));
-    let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
-    assert!(matches!(
-        client.steps("1", &plan),
-        Reply::Steps { failed: None }
-    ));
+    client.take(&place, "1", &place.wanted(&[("a", "1")]));
     host.fault_at(1, Fault::CrashBefore);
     client.lose();
     host.revive();
@@ -42,12 +37,6 @@ fn a_lock_that_is_held_for_something_else_is_waited_for() {
     };
     assert!(is_new());
 
-    let state = place.state();
-    let at = registry::Place {
-        directory: Some(&state),
-        home: None,
-    };
-    let registry = Registry::open(&*host, at, [3; 32]).unwrap();
     let freezing = Holder {
         app: AppName::new("toy").unwrap(),
         run: RunId("2".to_owned()),
@@ -56,7 +45,7 @@ fn a_lock_that_is_held_for_something_else_is_waited_for() {
         since: String::new(),
         process: std::process::id(),
     };
-    let state = registry.places(&place.root()).state;
+    let state = registry_on(&host, &place).places(&place.root()).state;
     let lock = AppLock::try_take(&state, &freezing).unwrap().unwrap();
     let options = Options {
         log: hear,

@@ -66,11 +66,7 @@ fn a_controller_that_is_lost_leaves_everything_as_it_was() {
     client.apply(&place, "1", 1, &place.wanted(&[("a", "1"), ("b", "2")]));
     let before = place.seen();
     let wanted = place.wanted(&[("b", "3"), ("c", "4")]);
-    let plan = client.begin(&place, "2", &wanted);
-    assert!(matches!(
-        client.steps("2", &plan),
-        Reply::Steps { failed: None }
-    ));
+    client.take(&place, "2", &wanted);
     assert_ne!(place.seen(), before);
     assert_eq!(client.lose(), 0);
     assert_eq!(place.seen(), before);
@@ -140,11 +136,7 @@ fn what_is_ready_is_kept_and_settled_by_the_next() {
     let mut client = place.client();
     let before = place.seen();
     let wanted = place.wanted(&[("a", "1")]);
-    let plan = client.begin(&place, "1", &wanted);
-    assert!(matches!(
-        client.steps("1", &plan),
-        Reply::Steps { failed: None }
-    ));
+    let plan = client.take(&place, "1", &wanted);
     assert!(matches!(client.ready("1"), Reply::Done));
     let after = place.seen();
     assert_eq!(client.lose(), 0);
@@ -172,11 +164,7 @@ fn what_is_ready_may_be_committed_by_the_next() {
     let place = Place::new();
     let mut client = place.client();
     let wanted = place.wanted(&[("a", "1")]);
-    let plan = client.begin(&place, "1", &wanted);
-    assert!(matches!(
-        client.steps("1", &plan),
-        Reply::Steps { failed: None }
-    ));
+    client.take(&place, "1", &wanted);
     assert!(matches!(client.ready("1"), Reply::Done));
     assert_eq!(client.lose(), 0);
     let mut next = place.client();
@@ -196,11 +184,7 @@ fn a_commit_waits_for_room() {
     let host = in_memory(&place);
     let mut client = Client::on(host.clone(), place.options(&KINDS));
     let wanted = place.wanted(&[("a", "1")]);
-    let plan = client.begin(&place, "1", &wanted);
-    assert!(matches!(
-        client.steps("1", &plan),
-        Reply::Steps { failed: None }
-    ));
+    client.take(&place, "1", &wanted);
     assert!(matches!(client.ready("1"), Reply::Done));
     host.set_read_only(true);
     let id = client.send_commit("1");
@@ -219,14 +203,19 @@ fn a_commit_waits_for_room() {
 pub(super) fn in_memory(place: &Place) -> Arc<MemoryHost> {
     let host = Arc::new(MemoryHost::new());
     host.put_directory(place.root());
+    let registry = registry_on(&host, place);
+    // A lock is this machine's, whatever the host is.
+    std::fs::create_dir_all(registry.places(&place.root()).state).unwrap();
+    host
+}
+
+/// The registry that such a host has.
+pub(super) fn registry_on(host: &MemoryHost, place: &Place) -> Registry {
     let at = crate::helper::registry::Place {
         directory: Some(&place.state()),
         home: None,
     };
-    let registry = Registry::open(&*host, at, [3; 32]).unwrap();
-    // A lock is this machine's, whatever the host is.
-    std::fs::create_dir_all(registry.places(&place.root()).state).unwrap();
-    host
+    Registry::open(host, at, [3; 32]).unwrap()
 }
 
 #[test]
@@ -238,11 +227,7 @@ fn a_way_back_is_recorded_on_a_full_disk() {
         ..place.options(&KINDS)
     };
     let mut client = Client::on(host.clone(), options);
-    let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
-    assert!(matches!(
-        client.steps("1", &plan),
-        Reply::Steps { failed: None }
-    ));
+    client.take(&place, "1", &place.wanted(&[("a", "1")]));
     host.set_free(Some(Space {
         bytes: 0,
         inodes: 0,
@@ -324,11 +309,7 @@ fn a_lock_is_given_back_on_a_full_disk() {
     let place = Place::new();
     let host = in_memory(&place);
     let mut client = Client::on(host.clone(), place.options(&KINDS));
-    let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
-    assert!(matches!(
-        client.steps("1", &plan),
-        Reply::Steps { failed: None }
-    ));
+    client.take(&place, "1", &place.wanted(&[("a", "1")]));
     host.set_free(Some(Space {
         bytes: 0,
         inodes: 0,
@@ -594,11 +575,7 @@ fn a_pack_that_waits_for_credit_gives_way_to_going_back() {
     let place = Place::new();
     let mut client = place.client();
     let before = place.seen();
-    let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
-    assert!(matches!(
-        client.steps("1", &plan),
-        Reply::Steps { failed: None }
-    ));
+    client.take(&place, "1", &place.wanted(&[("a", "1")]));
     // More than the credit, and nothing that compresses.
     let mut content = vec![0; 2 * PACK_CREDIT as usize];
     blake3::Hasher::new().finalize_xof().fill(&mut content);
@@ -628,11 +605,7 @@ fn a_way_back_is_told_to_the_next_unless_it_was_heard() {
     for heard in [false, true] {
         let place = Place::new();
         let mut client = place.client();
-        let plan = client.begin(&place, "1", &place.wanted(&[("a", "1")]));
-        assert!(matches!(
-            client.steps("1", &plan),
-            Reply::Steps { failed: None }
-        ));
+        client.take(&place, "1", &place.wanted(&[("a", "1")]));
         let back = client.ask(go_back("1"));
         assert!(matches!(back, Reply::WentBack(_)), "{back:?}");
         if heard {
@@ -650,11 +623,7 @@ fn who_ends_a_helper_leaves_what_is_ready_to_the_fleet() {
     let place = Place::new();
     let mut client = place.client();
     let wanted = place.wanted(&[("a", "1")]);
-    let plan = client.begin(&place, "1", &wanted);
-    assert!(matches!(
-        client.steps("1", &plan),
-        Reply::Steps { failed: None }
-    ));
+    client.take(&place, "1", &wanted);
     assert!(matches!(client.ready("1"), Reply::Done));
     let after = place.seen();
     assert_eq!(client.lose(), 0);
